@@ -1,0 +1,5 @@
+//! Durable workflows, jobs, policy gate and scheduler as an embeddable library.
+
+pub mod ports;
+pub mod protocol;
+pub mod value;

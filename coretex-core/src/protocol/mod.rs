@@ -1,0 +1,1 @@
+//! The CAP v2 wire contract.
