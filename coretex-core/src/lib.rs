@@ -1,5 +1,6 @@
 //! Durable workflows, jobs, policy gate and scheduler as an embeddable library.
 
+pub mod policy;
 pub mod ports;
 pub mod protocol;
 pub mod value;

@@ -1,0 +1,14 @@
+//! What the safety kernel is asked and what it answers. No rules here: those are a [`crate::ports::PolicyEngine`].
+//!
+//! Invariant: a decision always carries the snapshot that made it, and a job reaches a worker only with one that
+//! [permits](Outcome::permits) it.
+
+mod decision;
+mod fixed;
+mod request;
+
+pub use decision::{
+    BudgetLimits, Constraints, Decision, DiffLimits, Obligation, Outcome, Remediation, Sandbox, Toolchain,
+};
+pub use fixed::{FixedPolicy, fixed};
+pub use request::{ActorType, JobMeta, PolicyRequest};
