@@ -6,20 +6,22 @@
 //!
 //! | port | answers | in memory |
 //! |---|---|---|
-//! | [`Store`] | what is true, durably | [`memory::MemoryStore`] |
-//! | [`Bus`] | how messages reach workers and come back | [`memory::MemoryBus`] |
-//! | [`Blobs`] | where large payloads lie | [`memory::MemoryBlobs`] |
+//! | [`Store`] | what is true, durably | `memory::MemoryStore` |
+//! | [`Bus`] | how messages reach workers and come back | `memory::MemoryBus` |
+//! | [`Blobs`] | where large payloads lie | `memory::MemoryBlobs` |
 //! | [`PolicyEngine`] | whether a job may run | in [`crate::policy`] |
 //! | [`Clock`] | what time it is, and when to wake | [`SystemClock`] |
 //! | [`IdSource`] | fresh identities and randomness | [`SystemIds`] |
 
 mod blobs;
+mod bus;
 mod clock;
 mod ids;
 mod policy;
 mod store;
 
 pub use blobs::{BlobEntry, BlobError, BlobErrorKind, BlobKey, Blobs};
+pub use bus::{Ack, Bus, BusCapabilities, BusError, BusErrorKind, Delivery, Message, Payload, Subscribe, Subscription};
 pub use clock::{Busy, BusyGauge, Clock, SystemClock};
 pub use ids::{IdSource, SeededIds, SystemIds};
 pub use policy::{PolicyEngine, PolicySnapshot, Verdict};

@@ -16,9 +16,8 @@ pub use self::{
         WorkerHandshakeProofAlgorithm, WorkerHandshakePurpose, WorkerHandshakeRejectionReason,
     },
     messages::{
-        Budget, BusPacket, Compensation, ContextHints, DispatchIdentity, Handshake, Heartbeat,
-        IdentityBinding, JobCancel, JobMetadata, JobProgress, JobRequest, JobResult, Payload,
-        ResourceRef, SystemAlert, WireTimestamp,
+        Budget, BusPacket, Compensation, ContextHints, DispatchIdentity, Handshake, Heartbeat, IdentityBinding,
+        JobCancel, JobMetadata, JobProgress, JobRequest, JobResult, Payload, ResourceRef, SystemAlert, WireTimestamp,
     },
 };
 

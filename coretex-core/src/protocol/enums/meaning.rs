@@ -9,12 +9,7 @@ impl JobStatus {
     pub fn is_terminal(self) -> bool {
         matches!(
             self,
-            Self::Succeeded
-                | Self::Failed
-                | Self::Cancelled
-                | Self::Denied
-                | Self::Timeout
-                | Self::FailedFatal
+            Self::Succeeded | Self::Failed | Self::Cancelled | Self::Denied | Self::Timeout | Self::FailedFatal
         )
     }
 
@@ -27,10 +22,7 @@ impl JobStatus {
     /// Whether the attempt did not do its work, for whatever reason.
     #[must_use]
     pub fn is_failure(self) -> bool {
-        matches!(
-            self,
-            Self::Failed | Self::Denied | Self::Timeout | Self::FailedRetryable | Self::FailedFatal
-        )
+        matches!(self, Self::Failed | Self::Denied | Self::Timeout | Self::FailedRetryable | Self::FailedFatal)
     }
 }
 
@@ -123,9 +115,7 @@ impl ErrorCode {
     pub fn severity(self) -> AlertSeverity {
         match self {
             Self::ProtocolUnknownPayload => AlertSeverity::Warning,
-            Self::ProtocolSignatureInvalid | Self::ProtocolSignatureMissing => {
-                AlertSeverity::Critical
-            }
+            Self::ProtocolSignatureInvalid | Self::ProtocolSignatureMissing => AlertSeverity::Critical,
             _ => AlertSeverity::Error,
         }
     }
@@ -139,10 +129,7 @@ mod tests {
     fn names_are_read_with_and_without_prefix_in_any_case() {
         for status in JobStatus::ALL.iter().copied() {
             assert_eq!(JobStatus::from_name(status.as_wire_name()), Some(status));
-            assert_eq!(
-                JobStatus::from_name(&status.as_name().to_lowercase()),
-                Some(status)
-            );
+            assert_eq!(JobStatus::from_name(&status.as_name().to_lowercase()), Some(status));
             assert_eq!(JobStatus::try_from(i32::from(status)).ok(), Some(status));
         }
         assert_eq!(JobStatus::Timeout.as_wire_name(), "JOB_STATUS_TIMEOUT");
@@ -160,21 +147,14 @@ mod tests {
 
     #[test]
     fn an_unknown_status_counts_as_failed_and_keeps_its_number() {
-        let result = JobResult {
-            status: 99,
-            ..JobResult::default()
-        };
+        let result = JobResult { status: 99, ..JobResult::default() };
         assert_eq!(result.effective_status(), JobStatus::Failed);
         assert_eq!(result.status, 99);
     }
 
     #[test]
     fn the_error_enum_wins_over_the_text() {
-        let mut result = JobResult {
-            error_code: "TIMEOUT".into(),
-            error_code_enum: 4242,
-            ..JobResult::default()
-        };
+        let mut result = JobResult { error_code: "TIMEOUT".into(), error_code_enum: 4242, ..JobResult::default() };
         assert_eq!(result.effective_error_code(), 4242);
         result.error_code_enum = 0;
         assert_eq!(result.effective_error_code(), 200);
@@ -187,14 +167,8 @@ mod tests {
 
     #[test]
     fn priorities_are_read_from_text() {
-        assert_eq!(
-            JobPriority::from_text(" Critical "),
-            Some(JobPriority::Critical)
-        );
-        assert_eq!(
-            JobPriority::from_text("JOB_PRIORITY_BATCH"),
-            Some(JobPriority::Batch)
-        );
+        assert_eq!(JobPriority::from_text(" Critical "), Some(JobPriority::Critical));
+        assert_eq!(JobPriority::from_text("JOB_PRIORITY_BATCH"), Some(JobPriority::Batch));
         assert_eq!(JobPriority::from_text("unspecified"), None);
         assert_eq!(JobPriority::from_text("urgent"), None);
     }

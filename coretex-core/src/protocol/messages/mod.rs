@@ -19,19 +19,17 @@ mod worker;
 
 pub use self::{
     job::{
-        Budget, Compensation, ContextHints, DispatchIdentity, IdentityBinding, JobCancel,
-        JobMetadata, JobProgress, JobRequest, JobResult, ResourceRef,
+        Budget, Compensation, ContextHints, DispatchIdentity, IdentityBinding, JobCancel, JobMetadata, JobProgress,
+        JobRequest, JobResult, ResourceRef,
     },
     packet::{BusPacket, Payload, SignatureMetadata},
     safety::{
-        BudgetConstraints, DiffConstraints, ListSnapshotsRequest, ListSnapshotsResponse,
-        PolicyCheckRequest, PolicyCheckResponse, PolicyConstraints, PolicyRemediation,
-        SandboxProfile, ToolchainConstraints,
+        BudgetConstraints, DiffConstraints, ListSnapshotsRequest, ListSnapshotsResponse, PolicyCheckRequest,
+        PolicyCheckResponse, PolicyConstraints, PolicyRemediation, SandboxProfile, ToolchainConstraints,
     },
     timestamp::{TimestampError, WireTimestamp},
     trust::{
-        WorkerHandshakeAuthenticate, WorkerHandshakeChallenge, WorkerHandshakeChallengeRequest,
-        WorkerHandshakeResult,
+        WorkerHandshakeAuthenticate, WorkerHandshakeChallenge, WorkerHandshakeChallengeRequest, WorkerHandshakeResult,
     },
     worker::{Handshake, Heartbeat, SystemAlert},
 };

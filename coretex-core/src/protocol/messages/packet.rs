@@ -3,9 +3,8 @@
 use std::fmt;
 
 use super::{
-    Handshake, Heartbeat, IdentityBinding, JobCancel, JobProgress, JobRequest, JobResult,
-    SystemAlert, WireTimestamp, WorkerHandshakeAuthenticate, WorkerHandshakeChallenge,
-    WorkerHandshakeChallengeRequest, WorkerHandshakeResult,
+    Handshake, Heartbeat, IdentityBinding, JobCancel, JobProgress, JobRequest, JobResult, SystemAlert, WireTimestamp,
+    WorkerHandshakeAuthenticate, WorkerHandshakeChallenge, WorkerHandshakeChallengeRequest, WorkerHandshakeResult,
 };
 
 /// One bus message: who sent it, when, and one payload.

@@ -18,9 +18,7 @@ pub struct WireTimestamp {
 
 /// The pair of numbers is no point in time between the years 1 and 9999.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "timestamp `{seconds}` s + `{nanos}` ns is out of range; use years 1 to 9999 and 0 to 999999999 ns"
-)]
+#[error("timestamp `{seconds}` s + `{nanos}` ns is out of range; use years 1 to 9999 and 0 to 999999999 ns")]
 pub struct TimestampError {
     seconds: i64,
     nanos: i32,
@@ -44,10 +42,7 @@ impl From<Timestamp> for WireTimestamp {
         // jiff gives both parts the sign of the whole; the wire wants nanoseconds that only add.
         let (seconds, nanos) = (at.as_second(), at.subsec_nanosecond());
         if nanos < 0 {
-            Self {
-                seconds: seconds.saturating_sub(1),
-                nanos: nanos.saturating_add(1_000_000_000),
-            }
+            Self { seconds: seconds.saturating_sub(1), nanos: nanos.saturating_add(1_000_000_000) }
         } else {
             Self { seconds, nanos }
         }
@@ -78,8 +73,7 @@ impl WireTimestamp {
     /// Whether the pair is a legal `google.protobuf.Timestamp`, also where [`Timestamp`] cannot hold it.
     #[must_use]
     pub fn is_legal(self) -> bool {
-        (MIN_SECONDS..=MAX_SECONDS).contains(&self.seconds)
-            && (0..1_000_000_000).contains(&self.nanos)
+        (MIN_SECONDS..=MAX_SECONDS).contains(&self.seconds) && (0..1_000_000_000).contains(&self.nanos)
     }
 }
 
@@ -97,23 +91,11 @@ mod tests {
 
     #[test]
     fn numbers_out_of_range_are_refused() {
-        for (seconds, nanos) in [
-            (0, -1),
-            (0, 1_000_000_000),
-            (i64::MAX, 0),
-            (i64::MIN, 0),
-            (MIN_SECONDS - 1, 0),
-        ] {
+        for (seconds, nanos) in [(0, -1), (0, 1_000_000_000), (i64::MAX, 0), (i64::MIN, 0), (MIN_SECONDS - 1, 0)] {
             let wire = WireTimestamp { seconds, nanos };
             assert!(Timestamp::try_from(wire).is_err(), "{wire:?}");
             assert!(!wire.is_legal());
         }
-        assert!(
-            WireTimestamp {
-                seconds: MAX_SECONDS,
-                nanos: 999_999_999
-            }
-            .is_legal()
-        );
+        assert!(WireTimestamp { seconds: MAX_SECONDS, nanos: 999_999_999 }.is_legal());
     }
 }

@@ -3,9 +3,7 @@
 use std::fmt;
 
 use super::{Handshake, WireTimestamp, packet::Hidden};
-use crate::protocol::enums::{
-    WorkerHandshakeProofAlgorithm, WorkerHandshakePurpose, WorkerHandshakeRejectionReason,
-};
+use crate::protocol::enums::{WorkerHandshakeProofAlgorithm, WorkerHandshakePurpose, WorkerHandshakeRejectionReason};
 
 /// A worker asks for a challenge.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -60,10 +60,7 @@ impl SubjectFilter {
     /// A token is empty, has a space, or a wildcard stands where it means nothing (`a*`, `>.a`).
     pub fn new(filter: &str) -> Result<Self, SubjectError> {
         check_filter(filter)?;
-        Ok(Self {
-            text: filter.into(),
-            exact: !filter.contains(['*', '>']),
-        })
+        Ok(Self { text: filter.into(), exact: !filter.contains(['*', '>']) })
     }
 
     /// The filter as written.
@@ -81,11 +78,7 @@ impl SubjectFilter {
     /// Whether it covers `subject`.
     #[must_use]
     pub fn matches(&self, subject: &str) -> bool {
-        if self.exact {
-            &*self.text == subject
-        } else {
-            matches(&self.text, subject)
-        }
+        if self.exact { &*self.text == subject } else { matches(&self.text, subject) }
     }
 }
 

@@ -109,10 +109,7 @@ pub fn worker_jobs(worker_id: &str) -> Result<String, SubjectError> {
 /// The worker id in `worker.<id>.jobs`, dots included.
 #[must_use]
 pub fn worker_of(subject: &str) -> Option<&str> {
-    subject
-        .strip_prefix("worker.")?
-        .strip_suffix(".jobs")
-        .filter(|id| !id.is_empty())
+    subject.strip_prefix("worker.")?.strip_suffix(".jobs").filter(|id| !id.is_empty())
 }
 
 /// Judges a subject to publish to: tokens not empty, no wildcard, no space or control character.
@@ -120,11 +117,7 @@ pub fn worker_of(subject: &str) -> Option<&str> {
 /// # Errors
 /// See [`SubjectError`].
 pub fn check_publish(subject: &str) -> Result<(), SubjectError> {
-    check_tokens(subject, |_, _| {
-        Err(SubjectError::Wildcard {
-            subject: subject.to_owned(),
-        })
-    })
+    check_tokens(subject, |_, _| Err(SubjectError::Wildcard { subject: subject.to_owned() }))
 }
 
 /// Judges a topic: a subject to publish to, outside of the reserved name spaces `sys.` and `worker.`.
@@ -137,9 +130,7 @@ pub fn check_topic(topic: &str) -> Result<(), SubjectError> {
     let first = topic.split('.').next().unwrap_or(topic);
     // `_INBOX` and `$JS`, `$SYS` belong to the broker.
     if first == "sys" || first == "worker" || first.starts_with('$') || first.starts_with('_') {
-        return Err(SubjectError::Reserved {
-            subject: topic.to_owned(),
-        });
+        return Err(SubjectError::Reserved { subject: topic.to_owned() });
     }
     Ok(())
 }
@@ -147,9 +138,7 @@ pub fn check_topic(topic: &str) -> Result<(), SubjectError> {
 /// Whether a topic follows the convention `job.<...>`.
 #[must_use]
 pub fn is_job_topic(topic: &str) -> bool {
-    topic
-        .strip_prefix(TOPIC_PREFIX)
-        .is_some_and(|rest| !rest.is_empty())
+    topic.strip_prefix(TOPIC_PREFIX).is_some_and(|rest| !rest.is_empty())
 }
 
 /// Judges a filter to subscribe to: like a subject, but `*` may stand for a token and `>` for the rest.
@@ -160,9 +149,7 @@ pub fn check_filter(filter: &str) -> Result<(), SubjectError> {
     check_tokens(filter, |token, last| match token {
         "*" => Ok(()),
         ">" if last => Ok(()),
-        _ => Err(SubjectError::Wildcard {
-            subject: filter.to_owned(),
-        }),
+        _ => Err(SubjectError::Wildcard { subject: filter.to_owned() }),
     })
 }
 
@@ -174,22 +161,15 @@ fn check_length(subject: &str) -> Result<(), SubjectError> {
     }
 }
 
-fn check_tokens(
-    subject: &str,
-    wildcard: impl Fn(&str, bool) -> Result<(), SubjectError>,
-) -> Result<(), SubjectError> {
+fn check_tokens(subject: &str, wildcard: impl Fn(&str, bool) -> Result<(), SubjectError>) -> Result<(), SubjectError> {
     check_length(subject)?;
     if subject.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(SubjectError::IllegalCharacter {
-            subject: subject.to_owned(),
-        });
+        return Err(SubjectError::IllegalCharacter { subject: subject.to_owned() });
     }
     let mut tokens = subject.split('.').peekable();
     while let Some(token) = tokens.next() {
         if token.is_empty() {
-            return Err(SubjectError::EmptyToken {
-                subject: subject.to_owned(),
-            });
+            return Err(SubjectError::EmptyToken { subject: subject.to_owned() });
         }
         if token.contains(['*', '>']) {
             wildcard(token, tokens.peek().is_none())?;

@@ -15,20 +15,9 @@ fn naive(filter: &[&str], subject: &[&str]) -> bool {
 
 fn token(wild: bool) -> impl Strategy<Value = String> {
     if wild {
-        prop_oneof![
-            Just("a".to_owned()),
-            Just("b".to_owned()),
-            Just("ab".to_owned()),
-            Just("*".to_owned())
-        ]
-        .boxed()
+        prop_oneof![Just("a".to_owned()), Just("b".to_owned()), Just("ab".to_owned()), Just("*".to_owned())].boxed()
     } else {
-        prop_oneof![
-            Just("a".to_owned()),
-            Just("b".to_owned()),
-            Just("ab".to_owned())
-        ]
-        .boxed()
+        prop_oneof![Just("a".to_owned()), Just("b".to_owned()), Just("ab".to_owned())].boxed()
     }
 }
 
