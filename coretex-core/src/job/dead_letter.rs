@@ -1,0 +1,66 @@
+//! The record of a job given up.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Failure, Job, JobSpec, JobState};
+
+/// Stable codes that the platform itself gives. Workers add their own.
+pub mod codes {
+    /// Policy refused.
+    pub const SAFETY_DENIED: &str = "safety_denied";
+    /// No pool is mapped to the topic, or none offers what the job requires.
+    pub const NO_POOL_MAPPING: &str = "no_pool_mapping";
+    /// A human refused.
+    pub const APPROVAL_REJECTED: &str = "approval_rejected";
+    /// The question was not answered in time.
+    pub const APPROVAL_EXPIRED: &str = "approval_expired";
+    /// No result in time.
+    pub const TIMEOUT: &str = "timeout";
+    /// Stopped on request.
+    pub const CANCELLED: &str = "cancelled";
+    /// The bus refused the job for good.
+    pub const DISPATCH_FAILED: &str = "dispatch_failed";
+    /// A step's input does not match its schema.
+    pub const INPUT_INVALID: &str = "input_invalid";
+    /// A step's output does not match its schema.
+    pub const OUTPUT_INVALID: &str = "output_invalid";
+    /// An expression could not be evaluated.
+    pub const EXPRESSION_FAILED: &str = "expression_failed";
+    /// A payload is larger than allowed.
+    pub const PAYLOAD_TOO_LARGE: &str = "payload_too_large";
+}
+
+/// A job given up: what it was, why, and everything needed to try it again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// The job, its input and metadata included, so that a retry is judged by the same policy.
+    pub spec: Arc<JobSpec>,
+    /// How it ended.
+    pub state: JobState,
+    /// The state before that.
+    pub last_state: JobState,
+    /// Why.
+    pub failure: Failure,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was given up.
+    pub created_at: Timestamp,
+}
+
+impl DeadLetter {
+    /// Records that `job` is given up; `before` is the state it was in.
+    #[must_use]
+    pub fn of(job: &Job, before: JobState, spec: Arc<JobSpec>, at: Timestamp) -> Self {
+        Self {
+            spec,
+            state: job.state,
+            last_state: before,
+            failure: job.failure.clone().unwrap_or_else(|| Failure::fatal("unknown", "no reason was recorded")),
+            attempts: job.attempt,
+            created_at: at,
+        }
+    }
+}

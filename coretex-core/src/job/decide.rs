@@ -1,0 +1,321 @@
+//! The machine: what an input means for an attempt.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Answer, ApprovalGrant, ApprovalRequest, Facts, Failure, Job, JobEvent, JobId, JobResult, JobSpec, JobState,
+    JobStatusReport, Subject, codes,
+};
+use crate::{
+    policy::{Decision, Outcome, PolicyRequest},
+    ports::Verdict,
+};
+
+/// What happened to an attempt, or is asked of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobInput {
+    /// A worker answered. `fenced` when the answer is tied to this attempt by its id or assigned worker.
+    Finished {
+        /// The answer.
+        result: JobResult,
+        /// Whether it is tied to this attempt.
+        fenced: bool,
+    },
+    /// A worker said that it works on it.
+    Started {
+        /// Which.
+        worker: Arc<str>,
+    },
+    /// A human answered.
+    Answered(Answer),
+    /// The remote kernel answered.
+    Judged(Decision),
+    /// Time has passed; `now` is among the facts.
+    Tick,
+    /// It shall stop.
+    Cancel {
+        /// By whom.
+        by: Arc<str>,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// The bus refused it for good.
+    Undeliverable(Failure),
+}
+
+impl JobInput {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Finished { .. } => "a result",
+            Self::Started { .. } => "a start signal",
+            Self::Answered(_) => "an approval",
+            Self::Judged(_) => "a policy answer",
+            Self::Tick => "a tick",
+            Self::Cancel { .. } => "a cancel",
+            Self::Undeliverable(_) => "a delivery failure",
+        }
+    }
+}
+
+/// Something to do outside, once the events are durable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "effect", rename_all = "snake_case")]
+pub enum Effect {
+    /// Hand the job to the bus.
+    Dispatch {
+        /// The job.
+        spec: Arc<JobSpec>,
+        /// When it is given up.
+        deadline_at: jiff::Timestamp,
+        /// The decision that permits it.
+        decision: Decision,
+    },
+    /// Tell workers to stop it.
+    Cancel {
+        /// The job.
+        job: JobId,
+        /// Its trace.
+        trace_id: Arc<str>,
+        /// By whom.
+        by: Arc<str>,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// Tell clients how a job ended that no worker answered for.
+    Report {
+        /// The job.
+        job: JobId,
+        /// Its trace.
+        trace_id: Arc<str>,
+        /// How it ended.
+        state: JobState,
+        /// Why.
+        failure: Failure,
+    },
+    /// Ask the remote kernel.
+    AskPolicy {
+        /// The job.
+        spec: Arc<JobSpec>,
+    },
+}
+
+/// Events to store, questions that open or close with them, and effects to run after.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[must_use]
+pub struct Moves {
+    /// Facts to store, in order.
+    pub events: Vec<JobEvent>,
+    /// Things to do once they are durable.
+    pub effects: Vec<Effect>,
+    /// A question that now waits for a human.
+    pub opened: Option<Box<ApprovalRequest>>,
+    /// The question that waited no longer does.
+    pub closed: bool,
+}
+
+/// An input that is not legal in the state the job is in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("job `{job}` is {} and cannot take {input}", state.as_str())]
+pub struct Rejected {
+    /// The job.
+    pub job: JobId,
+    /// The state it is in.
+    pub state: JobState,
+    input: &'static str,
+}
+
+/// Starts an attempt: asks policy, and if it may go, routes it. Pure.
+pub fn open(spec: &Arc<JobSpec>, facts: &Facts<'_>) -> Moves {
+    let mut moves = Moves::default();
+    gate(spec, None, facts, &mut moves);
+    moves
+}
+
+/// Decides what `input` means for `job`. Pure: equal arguments give equal moves.
+///
+/// # Errors
+/// [`Rejected`] when the input is not legal in the job's state. Repeats and late arrivals are legal and change
+/// nothing.
+pub fn decide(job: &Job, spec: &Arc<JobSpec>, input: JobInput, facts: &Facts<'_>) -> Result<Moves, Rejected> {
+    use JobState::{ApprovalRequired, Dispatched, Pending, Running, Scheduled};
+    let mut moves = Moves::default();
+    match (job.state, input) {
+        (Dispatched | Running, JobInput::Finished { result, fenced }) => settle(result, fenced, &mut moves),
+        (Dispatched, JobInput::Started { worker }) => moves.events.push(JobEvent::Started { worker }),
+        (Dispatched | Running, JobInput::Tick) if is_due(job, facts) => time_out(spec, facts, &mut moves),
+        (Dispatched | Running, JobInput::Cancel { by, reason }) => {
+            moves.effects.push(cancel_effect(spec, by.clone(), reason.clone()));
+            cancel(spec, by, reason, &mut moves);
+        }
+        (Dispatched, JobInput::Undeliverable(failure)) => {
+            fail(spec, failure, &mut moves);
+        }
+        (Pending, JobInput::Judged(decision)) => proceed(spec, job.grant.as_deref(), decision, facts, &mut moves),
+        (Pending, JobInput::Tick) if is_due(job, facts) => gate(spec, job.grant.as_deref(), facts, &mut moves),
+        (ApprovalRequired, JobInput::Answered(answer)) => {
+            moves.closed = true;
+            answered(job, spec, answer, facts, &mut moves);
+        }
+        (Pending | Scheduled, JobInput::Cancel { by, reason }) => cancel(spec, by, reason, &mut moves),
+        (ApprovalRequired, JobInput::Cancel { by, reason }) => {
+            moves.closed = true;
+            cancel(spec, by, reason, &mut moves);
+        }
+        // Delivery is at least once: what repeats or comes late changes nothing.
+        (state, JobInput::Answered(_)) => {
+            return Err(Rejected { job: job.id.clone(), state, input: "an approval" });
+        }
+        (state, _) if state.is_terminal() => {}
+        (_, JobInput::Tick) | (Running, JobInput::Started { .. } | JobInput::Undeliverable(_)) => {}
+        (ApprovalRequired | Scheduled | Dispatched | Running, JobInput::Judged(_)) => {}
+        (state, input) => return Err(Rejected { job: job.id.clone(), state, input: input.name() }),
+    }
+    Ok(moves)
+}
+
+fn is_due(job: &Job, facts: &Facts<'_>) -> bool {
+    job.due_at.is_some_and(|due| due <= facts.now)
+}
+
+fn gate(spec: &Arc<JobSpec>, grant: Option<&ApprovalGrant>, facts: &Facts<'_>, moves: &mut Moves) {
+    match facts.policy.evaluate(&request(spec)) {
+        Verdict::Decided(decision) => proceed(spec, grant, decision, facts, moves),
+        Verdict::Ask => {
+            moves.events.push(JobEvent::Asked { decision: None });
+            moves.effects.push(Effect::AskPolicy { spec: spec.clone() });
+        }
+    }
+}
+
+fn proceed(spec: &Arc<JobSpec>, grant: Option<&ApprovalGrant>, decision: Decision, facts: &Facts<'_>, moves: &mut Moves) {
+    match decision.outcome {
+        Outcome::Allow | Outcome::AllowWithConstraints => dispatch(spec, decision, facts, moves),
+        Outcome::RequireApproval => {
+            let hash: Arc<str> = spec.hash().into();
+            // A yes counts for the work that was shown, and for no other.
+            if grant.is_some_and(|grant| grant.hash == hash) {
+                return dispatch(spec, decision, facts, moves);
+            }
+            moves.opened = Some(Box::new(ApprovalRequest {
+                subject: Subject::Job { job_id: spec.id.clone() },
+                tenant: spec.tenant.clone(),
+                workflow_id: spec.workflow.clone(),
+                title: decision.reason.clone(),
+                input: spec.input.clone(),
+                decision: Some(decision.clone()),
+                hash: Some(hash.clone()),
+                spec: Some(spec.clone()),
+                requested_at: facts.now,
+                expires_at: None,
+            }));
+            moves.events.push(JobEvent::ApprovalRequired { decision, hash });
+        }
+        Outcome::Deny => {
+            let reason = if decision.reason.is_empty() {
+                "denied by policy".into()
+            } else {
+                decision.reason.clone()
+            };
+            let failure = Failure::fatal(codes::SAFETY_DENIED, reason);
+            moves.effects.push(report(spec, JobState::Denied, failure.clone()));
+            moves.events.push(JobEvent::Denied { decision: Some(decision), failure });
+        }
+        Outcome::Throttle => {
+            let wait = decision.retry_after.unwrap_or(Duration::from_secs(5)).max(Duration::from_millis(100));
+            let until = job_after(facts.now, wait);
+            moves.events.push(JobEvent::Throttled { decision, until });
+        }
+    }
+}
+
+fn dispatch(spec: &Arc<JobSpec>, decision: Decision, facts: &Facts<'_>, moves: &mut Moves) {
+    match facts.routes.route(&spec.topic, &spec.meta.requires) {
+        Ok(pool) => {
+            let timeout = spec.timeout.unwrap_or(facts.default_job_timeout);
+            let limit = decision.constraints.as_ref().and_then(|c| c.budgets.as_ref()).map_or(0, |b| b.max_runtime_ms);
+            let timeout = if limit > 0 { timeout.min(Duration::from_millis(limit)) } else { timeout };
+            let deadline_at = job_after(facts.now, timeout);
+            moves.effects.push(Effect::Dispatch { spec: spec.clone(), deadline_at, decision: decision.clone() });
+            moves.events.push(JobEvent::Dispatched { decision, pool, deadline_at });
+        }
+        Err(no_route) => fail(spec, Failure::fatal(codes::NO_POOL_MAPPING, no_route.to_string()), moves),
+    }
+}
+
+fn answered(job: &Job, spec: &Arc<JobSpec>, answer: Answer, facts: &Facts<'_>, moves: &mut Moves) {
+    if !answer.approved {
+        let why = if answer.reason.is_empty() { String::new() } else { format!(": {}", answer.reason) };
+        let failure = Failure::fatal(codes::APPROVAL_REJECTED, format!("rejected by `{}`{why}", answer.by));
+        moves.effects.push(report(spec, JobState::Denied, failure.clone()));
+        moves.events.push(JobEvent::Denied { decision: None, failure });
+        return;
+    }
+    let grant = Arc::new(ApprovalGrant {
+        answer,
+        at: facts.now,
+        hash: job.hash.clone().unwrap_or_default(),
+        snapshot: job.decision.as_ref().map(|decision| decision.snapshot.clone()).unwrap_or_default(),
+    });
+    moves.events.push(JobEvent::Approved { grant: grant.clone() });
+    // Policy is asked again: what it denies today is not run because it was only doubtful yesterday.
+    gate(spec, Some(&grant), facts, moves);
+}
+
+fn settle(result: JobResult, fenced: bool, moves: &mut Moves) {
+    let JobResult { worker, status, execution_ms, .. } = result;
+    moves.events.push(match status {
+        JobStatusReport::Succeeded(output) => JobEvent::Succeeded { worker, execution_ms, output, unfenced: !fenced },
+        JobStatusReport::Failed(failure) => {
+            JobEvent::Failed { worker: Some(worker), execution_ms, failure, unfenced: !fenced }
+        }
+        JobStatusReport::Cancelled => JobEvent::Cancelled { by: worker, reason: "cancelled by the worker".into() },
+    });
+}
+
+fn time_out(spec: &Arc<JobSpec>, facts: &Facts<'_>, moves: &mut Moves) {
+    let failure = Failure::retryable(codes::TIMEOUT, format!("no result by {}", facts.now));
+    moves.effects.push(cancel_effect(spec, "coretex".into(), "timeout".into()));
+    moves.effects.push(report(spec, JobState::Timeout, failure.clone()));
+    moves.events.push(JobEvent::TimedOut { failure });
+}
+
+fn cancel(spec: &Arc<JobSpec>, by: Arc<str>, reason: Arc<str>, moves: &mut Moves) {
+    moves.effects.push(report(spec, JobState::Cancelled, Failure::fatal(codes::CANCELLED, reason.clone())));
+    moves.events.push(JobEvent::Cancelled { by, reason });
+}
+
+fn fail(spec: &Arc<JobSpec>, failure: Failure, moves: &mut Moves) {
+    moves.effects.push(report(spec, JobState::Failed, failure.clone()));
+    moves.events.push(JobEvent::Failed { worker: None, execution_ms: 0, failure, unfenced: false });
+}
+
+fn report(spec: &JobSpec, state: JobState, failure: Failure) -> Effect {
+    Effect::Report { job: spec.id.clone(), trace_id: spec.trace_id.clone(), state, failure }
+}
+
+fn cancel_effect(spec: &JobSpec, by: Arc<str>, reason: Arc<str>) -> Effect {
+    Effect::Cancel { job: spec.id.clone(), trace_id: spec.trace_id.clone(), by, reason }
+}
+
+fn request(spec: &JobSpec) -> PolicyRequest<'_> {
+    PolicyRequest {
+        job_id: spec.id.as_str(),
+        topic: spec.topic.as_str(),
+        tenant: spec.tenant.as_str(),
+        principal_id: &spec.principal,
+        meta: &spec.meta,
+        labels: &spec.labels,
+        workflow_id: spec.workflow.as_ref().map(AsRef::as_ref),
+        run_id: spec.run.as_ref().map(AsRef::as_ref),
+        step_id: spec.step.as_ref().map(AsRef::as_ref),
+        attempt: spec.attempt,
+        input: Some(&spec.input),
+    }
+}
+
+/// `now + wait`, or the end of time.
+pub(crate) fn job_after(now: jiff::Timestamp, wait: Duration) -> jiff::Timestamp {
+    jiff::SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok()).unwrap_or(jiff::Timestamp::MAX)
+}

@@ -1,0 +1,105 @@
+//! What has happened to a job: stored facts, in the past tense.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{ApprovalGrant, Failure, Output};
+use crate::policy::Decision;
+
+/// A stored fact about an attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "job", rename_all = "snake_case")]
+pub enum JobEvent {
+    /// A remote kernel was asked; the job waits for its answer.
+    Asked {
+        /// The decision before, if there was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        decision: Option<Decision>,
+    },
+    /// Policy said: later.
+    Throttled {
+        /// The decision.
+        decision: Decision,
+        /// When it is asked again.
+        until: Timestamp,
+    },
+    /// Policy said: only when a human agrees.
+    ApprovalRequired {
+        /// The decision.
+        decision: Decision,
+        /// What the approval binds.
+        hash: Arc<str>,
+    },
+    /// A human agreed.
+    Approved {
+        /// Who, why, and to what.
+        grant: Arc<ApprovalGrant>,
+    },
+    /// It was permitted, routed and recorded for dispatch.
+    Dispatched {
+        /// The decision that permits it.
+        decision: Decision,
+        /// The pool it goes to.
+        pool: Arc<str>,
+        /// When it is given up.
+        deadline_at: Timestamp,
+    },
+    /// A worker said that it works on it.
+    Started {
+        /// Which.
+        worker: Arc<str>,
+    },
+    /// A worker did it.
+    Succeeded {
+        /// Which.
+        worker: Arc<str>,
+        /// How long it took, as the worker measured it.
+        #[serde(default)]
+        execution_ms: u64,
+        /// What it made.
+        #[serde(flatten)]
+        output: Output,
+        /// The result could not be tied to an assigned worker or attempt.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unfenced: bool,
+    },
+    /// A worker could not do it, or no worker could be asked.
+    Failed {
+        /// Which, if any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<Arc<str>>,
+        /// How long it took.
+        #[serde(default)]
+        execution_ms: u64,
+        /// Why.
+        #[serde(flatten)]
+        failure: Failure,
+        /// The result could not be tied to an assigned worker or attempt.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unfenced: bool,
+    },
+    /// Policy or a human refused it.
+    Denied {
+        /// The decision, when policy refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        decision: Option<Decision>,
+        /// Why.
+        #[serde(flatten)]
+        failure: Failure,
+    },
+    /// It was not done in time.
+    TimedOut {
+        /// Why.
+        #[serde(flatten)]
+        failure: Failure,
+    },
+    /// It was stopped on request.
+    Cancelled {
+        /// By whom.
+        by: Arc<str>,
+        /// Why.
+        reason: Arc<str>,
+    },
+}

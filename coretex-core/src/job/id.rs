@@ -1,0 +1,182 @@
+//! Identities, parsed at the edge and trusted behind it.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// An identity that is not legal, with the reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} `{text}` is not legal: {reason}")]
+pub struct IdError {
+    kind: &'static str,
+    text: String,
+    reason: &'static str,
+}
+
+impl IdError {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        "id_invalid"
+    }
+}
+
+const MAX: usize = 200;
+
+fn check(kind: &'static str, text: &str, legal: fn(char) -> bool, hint: &'static str) -> Result<(), IdError> {
+    let reason = if text.is_empty() {
+        "it is empty"
+    } else if text.len() > MAX {
+        "it is longer than 200 bytes"
+    } else if !text.chars().all(legal) {
+        hint
+    } else {
+        return Ok(());
+    };
+    Err(IdError { kind, text: text.chars().take(80).collect(), reason })
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $legal:expr, $hint:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks and wraps `text`.
+            ///
+            /// # Errors
+            /// When it is empty, longer than 200 bytes, or holds a character that is not allowed.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                check($kind, text, $legal, $hint)?;
+                Ok(Self(text.into()))
+            }
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// The shared text.
+            #[must_use]
+            pub fn shared(&self) -> Arc<str> {
+                self.0.clone()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "`{}`", self.0)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::parse(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.as_str().to_owned()
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+fn plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
+id!(
+    /// Names a workflow: letters, digits, `-`, `_`, `.`.
+    WorkflowId, "workflow id", plain, "use letters, digits, `-`, `_` and `.`"
+);
+id!(
+    /// Names a run: letters, digits, `-`, `_`, `.`.
+    RunId, "run id", plain, "use letters, digits, `-`, `_` and `.`"
+);
+id!(
+    /// Names a step: letters, digits, `-`, `_`.
+    ///
+    /// The wire job id puts `:`, `@` and `[` behind it, and an expression reads it as one part of a path, so none
+    /// of those, nor a dot, may occur.
+    StepId, "step id", |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'), "use letters, digits, `-` and `_`"
+);
+id!(
+    /// Names a tenant: letters, digits, `-`, `_`, `.`.
+    TenantId, "tenant", plain, "use letters, digits, `-`, `_` and `.`"
+);
+id!(
+    /// Names a job: `<run>:<step>@<attempt>` for a step's attempt, or what the client chose.
+    JobId,
+    "job id",
+    |c| plain(c) || matches!(c, ':' | '@' | '[' | ']'),
+    "use letters, digits and `-_.:@[]`"
+);
+id!(
+    /// The kind of work, and the subject that its workers listen on: `job.` and dot-separated words.
+    Topic, "topic", plain, "use `job.` and words of letters, digits, `-` and `_`, separated by dots"
+);
+
+impl Default for TenantId {
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
+impl Topic {
+    /// Checks and wraps `text`, which must start with `job.` and have no empty word.
+    ///
+    /// # Errors
+    /// When it is not a legal topic.
+    pub fn parse_job(text: &str) -> Result<Self, IdError> {
+        let topic = Self::parse(text)?;
+        let reason = if !text.starts_with("job.") {
+            "it does not start with `job.`"
+        } else if text.split('.').any(str::is_empty) {
+            "it has an empty word between dots"
+        } else {
+            return Ok(topic);
+        };
+        Err(IdError { kind: "topic", text: text.to_owned(), reason })
+    }
+}
+
+impl JobId {
+    /// The id of a step's attempt.
+    #[must_use]
+    pub fn of_step(run: &RunId, step: &StepId, attempt: u32) -> Self {
+        Self(format!("{run}:{step}@{attempt}").into())
+    }
+
+    /// Run, step and attempt, when the id is of that form.
+    #[must_use]
+    pub fn step_parts(&self) -> Option<(&str, &str, u32)> {
+        let (run, rest) = self.0.rsplit_once(':')?;
+        let (step, attempt) = rest.rsplit_once('@')?;
+        Some((run, step, attempt.parse().ok()?))
+    }
+}

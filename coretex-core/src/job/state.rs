@@ -1,0 +1,279 @@
+//! How far a job has come: the fold of its events.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{ApprovalGrant, JobEvent, JobId};
+use crate::{policy::Decision, value::Value};
+
+/// State of an attempt. Established names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum JobState {
+    /// Known, not yet decided.
+    Pending,
+    /// A human must agree first.
+    ApprovalRequired,
+    /// Decided and routed, waiting for a slot.
+    Scheduled,
+    /// Handed to the bus.
+    Dispatched,
+    /// A worker said that it works on it.
+    Running,
+    /// Done.
+    Succeeded,
+    /// Given up by the worker, or never possible.
+    Failed,
+    /// Stopped on request.
+    Cancelled,
+    /// Not done in time.
+    Timeout,
+    /// Refused by policy or by a human.
+    Denied,
+}
+
+impl JobState {
+    /// Whether nothing can happen any more.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::Timeout | Self::Denied)
+    }
+
+    /// Whether a worker may have it.
+    #[must_use]
+    pub const fn is_in_flight(self) -> bool {
+        matches!(self, Self::Dispatched | Self::Running)
+    }
+
+    /// The established name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::ApprovalRequired => "APPROVAL_REQUIRED",
+            Self::Scheduled => "SCHEDULED",
+            Self::Dispatched => "DISPATCHED",
+            Self::Running => "RUNNING",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+            Self::Cancelled => "CANCELLED",
+            Self::Timeout => "TIMEOUT",
+            Self::Denied => "DENIED",
+        }
+    }
+}
+
+/// Why something did not work out, for programs and for people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Stable code.
+    pub code: Arc<str>,
+    /// For people.
+    pub message: Arc<str>,
+    /// Whether trying again may help.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retryable: bool,
+    /// The worker's wish: not before this long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Failure {
+    /// A failure that another try may mend.
+    pub fn retryable(code: impl Into<Arc<str>>, message: impl Into<Arc<str>>) -> Self {
+        Self { code: code.into(), message: message.into(), retryable: true, retry_after_ms: None }
+    }
+
+    /// A failure that another try does not mend.
+    pub fn fatal(code: impl Into<Arc<str>>, message: impl Into<Arc<str>>) -> Self {
+        Self { code: code.into(), message: message.into(), retryable: false, retry_after_ms: None }
+    }
+}
+
+/// What a job made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Output {
+    /// The value itself, when it is small enough to keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Arc<Value>>,
+    /// Where the worker put it, as it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<Arc<str>>,
+    /// SHA-256 of the bytes, where the platform has read and pinned them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Arc<str>>,
+    /// Further pointers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Arc<str>>,
+}
+
+/// How a worker says that an attempt ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStatusReport {
+    /// Done.
+    Succeeded(Output),
+    /// Not done.
+    Failed(Failure),
+    /// Stopped, as asked.
+    Cancelled,
+}
+
+/// A worker's answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobResult {
+    /// Which job.
+    pub job: JobId,
+    /// Who says so.
+    pub worker: Arc<str>,
+    /// How it ended.
+    pub status: JobStatusReport,
+    /// How long it took, as the worker measured it.
+    pub execution_ms: u64,
+}
+
+/// One attempt, folded from its events.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its identity.
+    pub id: JobId,
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// How far it has come.
+    pub state: JobState,
+    /// The last decision about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+    /// Digest that an approval must match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<Arc<str>>,
+    /// The human's yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Arc<ApprovalGrant>>,
+    /// The pool it was sent to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Arc<str>>,
+    /// When it is asked again or times out, whichever its state waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+    /// Who has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Arc<str>>,
+    /// When it was handed to the bus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dispatched_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Timestamp>,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// What it made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Output>,
+    /// Why it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// How long the worker took.
+    #[serde(default)]
+    pub execution_ms: u64,
+}
+
+impl Job {
+    /// A job that nothing has happened to.
+    #[must_use]
+    pub fn new(id: JobId, attempt: u32, at: Timestamp) -> Self {
+        Self {
+            id,
+            attempt,
+            state: JobState::Pending,
+            decision: None,
+            hash: None,
+            grant: None,
+            pool: None,
+            due_at: None,
+            worker: None,
+            dispatched_at: None,
+            completed_at: None,
+            updated_at: at,
+            output: None,
+            failure: None,
+            execution_ms: 0,
+        }
+    }
+
+    /// Folds one event in. Total: an event that does not fit leaves the state as it is, because events are only
+    /// made by [`super::decide`].
+    pub fn apply(&mut self, at: Timestamp, event: &JobEvent) {
+        self.updated_at = at;
+        match event {
+            JobEvent::Asked { decision } => {
+                self.state = JobState::Pending;
+                self.decision.clone_from(decision);
+                self.due_at = None;
+            }
+            JobEvent::Throttled { decision, until } => {
+                self.state = JobState::Pending;
+                self.decision = Some(decision.clone());
+                self.due_at = Some(*until);
+            }
+            JobEvent::ApprovalRequired { decision, hash } => {
+                self.state = JobState::ApprovalRequired;
+                self.decision = Some(decision.clone());
+                self.hash = Some(hash.clone());
+                self.due_at = None;
+            }
+            JobEvent::Approved { grant } => {
+                self.state = JobState::Pending;
+                self.grant = Some(grant.clone());
+            }
+            JobEvent::Dispatched { decision, pool, deadline_at } => {
+                self.state = JobState::Dispatched;
+                self.decision = Some(decision.clone());
+                self.pool = Some(pool.clone());
+                self.due_at = Some(*deadline_at);
+                self.dispatched_at = Some(at);
+            }
+            JobEvent::Started { worker } => {
+                self.state = JobState::Running;
+                self.worker = Some(worker.clone());
+            }
+            JobEvent::Succeeded { worker, execution_ms, output, .. } => {
+                self.end(JobState::Succeeded, at);
+                self.worker = Some(worker.clone());
+                self.execution_ms = *execution_ms;
+                self.output = Some(output.clone());
+            }
+            JobEvent::Failed { worker, execution_ms, failure, .. } => {
+                self.end(JobState::Failed, at);
+                if worker.is_some() {
+                    self.worker.clone_from(worker);
+                }
+                self.execution_ms = *execution_ms;
+                self.failure = Some(failure.clone());
+            }
+            JobEvent::Denied { decision, failure } => {
+                self.end(JobState::Denied, at);
+                if let Some(decision) = decision {
+                    self.decision = Some(decision.clone());
+                }
+                self.failure = Some(failure.clone());
+            }
+            JobEvent::TimedOut { failure } => {
+                self.end(JobState::Timeout, at);
+                self.failure = Some(failure.clone());
+            }
+            JobEvent::Cancelled { reason, .. } => {
+                self.end(JobState::Cancelled, at);
+                self.failure = Some(Failure::fatal("cancelled", reason.clone()));
+            }
+        }
+    }
+
+    fn end(&mut self, state: JobState, at: Timestamp) {
+        self.state = state;
+        self.due_at = None;
+        self.completed_at = Some(at);
+    }
+}

@@ -1,0 +1,173 @@
+//! From a transition to the batch that makes it durable.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::keys::{self, AggregateId};
+use crate::{
+    job::{ApprovalRequest, DeadLetter, Effect},
+    plane::{State, Transition},
+    ports::{Batch, Condition, Expected, Op, StoreError, WriteClass},
+    workflow::{RunEffect, RunStatus, RunSummary, StartRun, Wake},
+};
+
+/// Events after which a snapshot is worth its bytes: a fold of fewer is quicker than reading one.
+const SNAPSHOT_EVERY: u64 = 1_024;
+/// How long an idempotency key is remembered.
+const IDEMPOTENCY_TTL: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
+
+/// What the store holds about an aggregate besides its events, as of the last batch, durable or on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) wake: Wake,
+    pub(super) status: Option<RunStatus>,
+    pub(super) snapshot_at: u64,
+}
+
+impl Kept {
+    pub(super) const fn nothing() -> Self {
+        Self { wake: Wake::Never, status: None, snapshot_at: 0 }
+    }
+
+    pub(super) fn of(state: &State, snapshot_at: u64) -> Self {
+        let status = match state {
+            State::Run(run) => Some(run.status()),
+            State::Job(_) => None,
+        };
+        Self { wake: state.wake(), status, snapshot_at }
+    }
+}
+
+/// The batch of one transition, and what it leaves to do.
+pub(super) struct Prepared {
+    pub(super) batch: Batch,
+    /// A durable timer that the batch sets.
+    pub(super) arm: Option<Timestamp>,
+    /// Keys of the effects that lie in the outbox, by position among the effects.
+    pub(super) outbox: Vec<(usize, crate::ports::Key)>,
+}
+
+/// Builds the batch. `state` is the state after the transition, `head` the head before it.
+pub(super) fn prepare(
+    aggregate: &AggregateId,
+    head: u64,
+    transition: &Transition,
+    state: &State,
+    kept: &mut Kept,
+    start: Option<&StartRun>,
+) -> Result<Prepared, StoreError> {
+    let mut batch = Batch::new();
+    let mut prepared_arm = None;
+    if !transition.events.is_empty() {
+        let events = transition
+            .events
+            .iter()
+            .map(|event| event.encode().map(Bytes::from).map_err(|error| unencodable(&error)))
+            .collect::<Result<Vec<_>, _>>()?;
+        batch.push(Op::Append { stream: aggregate.stream(), expected: Expected::Head(head), events });
+    }
+    let wake = state.wake();
+    if wake != kept.wake {
+        match kept.wake {
+            Wake::Hot => batch.push(delete(aggregate.hot())),
+            Wake::At(due) => batch.push(delete(aggregate.timer(due))),
+            Wake::Never | Wake::Human => {}
+        }
+        match wake {
+            Wake::Hot => batch.push(put(aggregate.hot(), Bytes::from_static(b"1"))),
+            Wake::At(due) => {
+                batch.push(put(aggregate.timer(due), Bytes::from_static(b"1")));
+                prepared_arm = Some(due);
+            }
+            Wake::Never | Wake::Human => {}
+        }
+        kept.wake = wake;
+    }
+    if let State::Run(run) = state {
+        if kept.status != Some(run.status())
+            && let Some(summary) = RunSummary::of(run)
+        {
+            let view = encode(&summary)?;
+            if kept.status.is_none() {
+                batch.push(put_view(keys::run_of(&summary.workflow_id, &summary.id), Bytes::from_static(b"1")));
+            }
+            batch.push(put_view(keys::run(&summary.id), view));
+            kept.status = Some(run.status());
+        }
+        if run.head() >= kept.snapshot_at + SNAPSHOT_EVERY {
+            let snapshot = run.to_snapshot().map_err(|error| unencodable(&error))?;
+            batch.push(put_view(aggregate.snapshot(), snapshot.into()));
+            kept.snapshot_at = run.head();
+        }
+    }
+    if let Some(key) = start.and_then(|start| start.idempotency_key.as_deref())
+        && let State::Run(run) = state
+    {
+        let key = keys::idempotency(run.tenant().as_str(), key);
+        let value = Bytes::copy_from_slice(aggregate.id().as_bytes());
+        batch.push(Op::Put { key: key.clone(), value, condition: Condition::Absent, class: WriteClass::Exact });
+        batch.push(Op::Expire { key, after: IDEMPOTENCY_TTL });
+    }
+    let tenant = match state {
+        State::Run(run) => run.tenant().clone(),
+        State::Job(record) => record.spec.tenant.clone(),
+    };
+    for request in &transition.records.opened {
+        push_approval(&mut batch, request)?;
+    }
+    for id in &transition.records.closed {
+        batch.push(delete(keys::approval(tenant.as_str(), id)));
+    }
+    for letter in &transition.records.dead_letters {
+        push_dead_letter(&mut batch, letter)?;
+    }
+    let mut outbox = Vec::new();
+    for (n, effect) in transition.effects.iter().enumerate() {
+        // Dispatches, alerts and questions follow from the state; these would be lost with the process.
+        if let RunEffect::Job(effect @ (Effect::Cancel { .. } | Effect::Report { .. })) = effect {
+            let key = keys::outbox(aggregate, head, n);
+            batch.push(put(key.clone(), encode(effect)?));
+            outbox.push((n, key));
+        }
+    }
+    Ok(Prepared { batch, arm: prepared_arm, outbox })
+}
+
+fn push_approval(batch: &mut Batch, request: &ApprovalRequest) -> Result<(), StoreError> {
+    batch.push(put(keys::approval(request.tenant.as_str(), &request.subject.id()), encode(request)?));
+    Ok(())
+}
+
+fn push_dead_letter(batch: &mut Batch, letter: &DeadLetter) -> Result<(), StoreError> {
+    let job = letter.spec.id.as_str();
+    batch.push(put(keys::dead_letter(job), encode(letter)?));
+    batch.push(put(keys::dead_letter_by_time(letter.created_at, job), Bytes::copy_from_slice(job.as_bytes())));
+    Ok(())
+}
+
+/// Removes a dead letter.
+pub(super) fn forget_dead_letter(batch: &mut Batch, letter: &DeadLetter) {
+    let job = letter.spec.id.as_str();
+    batch.push(Op::Delete { key: keys::dead_letter(job), condition: Condition::Always, class: WriteClass::Exact });
+    batch.push(delete(keys::dead_letter_by_time(letter.created_at, job)));
+}
+
+pub(super) fn encode(value: &impl serde::Serialize) -> Result<Bytes, StoreError> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(|error| unencodable(&error))
+}
+
+fn unencodable(error: &serde_json::Error) -> StoreError {
+    StoreError::invalid(format!("a record cannot be written as JSON: {error}"))
+}
+
+const fn put(key: crate::ports::Key, value: Bytes) -> Op {
+    Op::Put { key, value, condition: Condition::Always, class: WriteClass::Exact }
+}
+
+const fn put_view(key: crate::ports::Key, value: Bytes) -> Op {
+    Op::Put { key, value, condition: Condition::Always, class: WriteClass::View }
+}
+
+pub(super) const fn delete(key: crate::ports::Key) -> Op {
+    Op::Delete { key, condition: Condition::Always, class: WriteClass::Exact }
+}

@@ -1,0 +1,135 @@
+//! Where everything lies in the store. One function per kind of record, nowhere else.
+//!
+//! | key | holds | lives |
+//! |---|---|---|
+//! | stream `run/<id>`, `job/<id>` | the events: the truth | until deleted |
+//! | `hot/<kind>/<id>` | wake source: a worker has one of its jobs | while that is so |
+//! | `timers/<due>/<kind>/<id>` | wake source: its earliest timer | while it waits for nothing else |
+//! | `approvals/<tenant>/<id>` | a question that waits for a human | while it waits |
+//! | `outbox/<id>` | an effect that may not have happened yet | until it has |
+//! | `definitions/<digest>`, `workflows/<id>` | definitions by content and by name | until deleted |
+//! | `runs/<id>`, `runs-of/<workflow>/<id>` | what lists show (view) | with the run |
+//! | `snapshots/<kind>/<id>` | a state at some event (view) | with the aggregate |
+//! | `dlq/<job>`, `dlq-by-time/<µs>/<job>` | jobs given up | until retried or deleted |
+//! | `idempotency/<tenant>/<key>` | the run that a key started | seven days |
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::ports::Key;
+
+/// Which aggregate: the kind and the id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum AggregateId {
+    Run(Arc<str>),
+    Job(Arc<str>),
+}
+
+impl AggregateId {
+    pub(super) fn id(&self) -> &str {
+        match self {
+            Self::Run(id) | Self::Job(id) => id,
+        }
+    }
+
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Run(_) => "run",
+            Self::Job(_) => "job",
+        }
+    }
+
+    fn parse(kind: &str, id: &str) -> Option<Self> {
+        match kind {
+            "run" => Some(Self::Run(id.into())),
+            "job" => Some(Self::Job(id.into())),
+            _ => None,
+        }
+    }
+
+    /// FNV-1a (Fowler, Noll and Vo) of the id: the same on every machine, so that a shard never moves.
+    pub(super) fn shard(&self) -> u8 {
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for byte in self.id().bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        let [.., low] = (hash ^ (hash >> 32)).to_be_bytes();
+        low
+    }
+
+    pub(super) fn stream(&self) -> Key {
+        format!("{}/{}", self.kind(), self.id()).into()
+    }
+
+    pub(super) fn hot(&self) -> Key {
+        format!("hot/{}/{}", self.kind(), self.id()).into()
+    }
+
+    pub(super) fn snapshot(&self) -> Key {
+        format!("snapshots/{}/{}", self.kind(), self.id()).into()
+    }
+
+    pub(super) fn timer(&self, due: Timestamp) -> Key {
+        format!("timers/{:020}/{}/{}", due.as_microsecond().max(0), self.kind(), self.id()).into()
+    }
+}
+
+pub(super) const HOT: &str = "hot/";
+pub(super) const TIMERS: &str = "timers/";
+pub(super) const OUTBOX: &str = "outbox/";
+pub(super) const WORKFLOWS: &str = "workflows/";
+pub(super) const RUNS: &str = "runs/";
+pub(super) const DEAD_LETTERS_BY_TIME: &str = "dlq-by-time/";
+pub(super) const APPROVALS: &str = "approvals/";
+
+pub(super) fn parse_hot(key: &Key) -> Option<AggregateId> {
+    let (kind, id) = key.as_str().strip_prefix(HOT)?.split_once('/')?;
+    AggregateId::parse(kind, id)
+}
+
+pub(super) fn parse_timer(key: &Key) -> Option<(Timestamp, AggregateId)> {
+    let (due, rest) = key.as_str().strip_prefix(TIMERS)?.split_once('/')?;
+    let (kind, id) = rest.split_once('/')?;
+    Some((Timestamp::from_microsecond(due.parse().ok()?).ok()?, AggregateId::parse(kind, id)?))
+}
+
+pub(super) fn definition(digest: &str) -> Key {
+    format!("definitions/{digest}").into()
+}
+
+pub(super) fn workflow(id: &str) -> Key {
+    format!("{WORKFLOWS}{id}").into()
+}
+
+pub(super) fn run(id: &str) -> Key {
+    format!("{RUNS}{id}").into()
+}
+
+pub(super) fn runs_of(workflow: &str) -> String {
+    format!("runs-of/{workflow}/")
+}
+
+pub(super) fn run_of(workflow: &str, id: &str) -> Key {
+    format!("runs-of/{workflow}/{id}").into()
+}
+
+pub(super) fn approval(tenant: &str, id: &str) -> Key {
+    format!("{APPROVALS}{tenant}/{id}").into()
+}
+
+pub(super) fn dead_letter(job: &str) -> Key {
+    format!("dlq/{job}").into()
+}
+
+pub(super) fn dead_letter_by_time(at: Timestamp, job: &str) -> Key {
+    format!("{DEAD_LETTERS_BY_TIME}{:020}/{job}", at.as_microsecond().max(0)).into()
+}
+
+pub(super) fn idempotency(tenant: &str, key: &str) -> Key {
+    format!("idempotency/{tenant}/{key}").into()
+}
+
+pub(super) fn outbox(aggregate: &AggregateId, head: u64, n: usize) -> Key {
+    format!("{OUTBOX}{}/{}/{head:012}/{n:04}", aggregate.kind(), aggregate.id()).into()
+}

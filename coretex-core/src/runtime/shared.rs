@@ -1,0 +1,120 @@
+//! What all parts of a control plane hold in common.
+
+use std::sync::{
+    Arc, Mutex, OnceLock, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+
+use super::{
+    Options, PlaneError, definitions::Definitions, executor::Command, keys::AggregateId, timers::Arm, workers::Workers,
+};
+use crate::{
+    job::JobSpec,
+    plane::Input,
+    ports::{Blobs, Bus, Clock, Delivery, IdSource, PolicyEngine, Store},
+    scheduler::Routes,
+    workflow::{Run, StartRun, Workflow},
+};
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) bus: Arc<dyn Bus>,
+    pub(super) blobs: Arc<dyn Blobs>,
+    pub(super) policy: Arc<dyn PolicyEngine>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) ids: Arc<dyn IdSource>,
+    pub(super) options: Options,
+    pub(super) routes: ArcSwap<Routes>,
+    pub(super) definitions: Definitions,
+    pub(super) workers: Workers,
+    pub(super) executors: OnceLock<Vec<mpsc::Sender<Command>>>,
+    pub(super) timers: mpsc::UnboundedSender<Arm>,
+    pub(super) closed: AtomicBool,
+    pub(super) tasks: Mutex<JoinSet<()>>,
+}
+
+/// Something for an executor to do.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Start a run.
+    Start { workflow: Arc<Workflow>, start: Box<StartRun> },
+    /// Submit a job.
+    Submit(Arc<JobSpec>),
+    /// Take an input.
+    Input(Input),
+    /// Run again the effects that may not have happened.
+    Recover,
+    /// Answer when the run has ended.
+    Wait(oneshot::Sender<Result<Arc<Run>, PlaneError>>),
+    /// Finish what is under way and end.
+    Stop,
+}
+
+impl Work {
+    /// The same work again, after a commit was refused.
+    pub(super) fn again(&self) -> Option<Self> {
+        match self {
+            Self::Start { workflow, start } => {
+                Some(Self::Start { workflow: workflow.clone(), start: start.clone() })
+            }
+            Self::Submit(spec) => Some(Self::Submit(spec.clone())),
+            Self::Input(input) => Some(Self::Input(input.clone())),
+            Self::Recover => Some(Self::Recover),
+            Self::Wait(_) | Self::Stop => None,
+        }
+    }
+}
+
+/// Who is told when the work is durable.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// Nobody.
+    Nobody,
+    /// A caller: with the aggregate that the work ended up in.
+    Caller(oneshot::Sender<Result<AggregateId, PlaneError>>),
+    /// The bus.
+    Delivery(Box<Delivery>),
+}
+
+impl Shared {
+    /// The time of a decision: microseconds, so that it reads the same from any store.
+    pub(super) fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+    }
+
+    /// Hands work to the executor that owns `aggregate`, waiting for room.
+    pub(super) async fn send(&self, aggregate: AggregateId, work: Work, reply: Reply) -> Result<(), PlaneError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(PlaneError::closed());
+        }
+        let executors = self.executors.get().ok_or_else(PlaneError::closed)?;
+        let index = usize::from(aggregate.shard()).checked_rem(executors.len()).unwrap_or(0);
+        let executor = executors.get(index).ok_or_else(PlaneError::closed)?;
+        let busy = self.clock.busy();
+        let command = Command { aggregate, work, reply, busy, tries: 0 };
+        executor.send(command).await.map_err(|_| PlaneError::closed())
+    }
+
+    /// Sends work and waits until it is durable.
+    pub(super) async fn call(&self, aggregate: AggregateId, work: Work) -> Result<AggregateId, PlaneError> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(aggregate, work, Reply::Caller(sender)).await?;
+        receiver.await.map_err(|_| PlaneError::closed())?
+    }
+
+    /// Runs `task` until it ends or the control plane is dropped.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+}

@@ -1,0 +1,209 @@
+//! What the compiler knows about the place an expression stands in, and what it reports back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::value::json::Value;
+
+/// The roots of a workflow scope.
+const STANDARD_ROOTS: [&str; 6] = ["input", "ctx", "steps", "item", "index", "run"];
+
+/// The names an expression may use. Built once per workflow, used for all its expressions.
+///
+/// ```
+/// use coretex_core::value::{CompileOptions, Expr};
+///
+/// let options = CompileOptions::new().with_steps(["fetch-data"]);
+/// assert!(Expr::compile("steps.fetch-data.output.count > 3", &options).is_ok());
+/// let error = Expr::compile("steps.fetch-dta.output", &options).unwrap_err();
+/// assert_eq!(error.hint(), Some("did you mean `fetch-data`?"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct CompileOptions {
+    roots: BTreeSet<String>,
+    steps: Option<BTreeSet<String>>,
+    input: Option<ClosedShape>,
+}
+
+impl Default for CompileOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CompileOptions {
+    /// The roots `input`, `ctx`, `steps`, `item`, `index` and `run`; step ids and the fields of
+    /// `input` are not checked.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            roots: STANDARD_ROOTS.map(str::to_owned).into(),
+            steps: None,
+            input: None,
+        }
+    }
+
+    /// Replaces the root variables.
+    #[must_use]
+    pub fn with_roots<I>(mut self, roots: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.roots = roots.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Declares the step ids. Any other id after `steps.` is then an error, and a declared id may
+    /// contain dashes anywhere in an expression.
+    #[must_use]
+    pub fn with_steps<I>(mut self, steps: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.steps = Some(steps.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Declares the JSON Schema of `input`. A path into an object whose schema is closed
+    /// (`additionalProperties: false`) that names no declared property is a warning, not an
+    /// error: it reads as missing, as it always did.
+    #[must_use]
+    pub fn with_input_schema(mut self, schema: &Value) -> Self {
+        self.input = ClosedShape::of(schema, 0);
+        self
+    }
+
+    pub(super) fn has_root(&self, name: &str) -> bool {
+        self.roots.contains(name)
+    }
+
+    pub(super) fn roots(&self) -> impl Iterator<Item = &str> {
+        self.roots.iter().map(String::as_str)
+    }
+
+    pub(super) fn steps(&self) -> Option<&BTreeSet<String>> {
+        self.steps.as_ref()
+    }
+
+    /// The warning that a path into `input` deserves, if any.
+    pub(super) fn input_warning<'k>(&self, keys: impl Iterator<Item = &'k str>) -> Option<String> {
+        let mut shape = self.input.as_ref()?;
+        let mut walked = String::from("input");
+        for key in keys {
+            let Some(next) = shape.properties.get(key) else {
+                if !shape.closed {
+                    return None;
+                }
+                let known = shape.properties.keys().map(String::as_str);
+                let hint = did_you_mean(key, known).map(|hint| format!("; {hint}"));
+                return Some(format!(
+                    "`{walked}.{key}` is always missing: the input schema declares no `{key}` there{}",
+                    hint.unwrap_or_default()
+                ));
+            };
+            walked.push('.');
+            walked.push_str(key);
+            shape = next.as_ref()?;
+        }
+        None
+    }
+}
+
+/// The declared properties of an object schema, and whether there can be others.
+#[derive(Clone, Debug)]
+struct ClosedShape {
+    closed: bool,
+    properties: BTreeMap<String, Option<ClosedShape>>,
+}
+
+impl ClosedShape {
+    /// `None` when the schema says nothing about properties. A schema with references or
+    /// alternatives still closes its own object, since `additionalProperties` looks at its
+    /// neighbours only.
+    fn of(schema: &Value, depth: usize) -> Option<Self> {
+        // Deeper schemas are simply not checked.
+        if depth > 16 {
+            return None;
+        }
+        let properties = schema.get("properties")?.as_object()?;
+        Some(Self {
+            closed: schema.get("additionalProperties") == Some(&Value::Bool(false))
+                && schema.get("patternProperties").is_none()
+                // Draft-07 ignores everything beside a reference.
+                && schema.get("$ref").is_none(),
+            properties: properties
+                .iter()
+                .map(|(key, property)| (key.clone(), Self::of(property, depth + 1)))
+                .collect(),
+        })
+    }
+}
+
+/// What an expression or template reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct References {
+    pub(in crate::value) roots: BTreeSet<String>,
+    pub(in crate::value) steps: BTreeSet<String>,
+    pub(in crate::value) all_steps: bool,
+}
+
+impl References {
+    /// The root variables, sorted.
+    pub fn roots(&self) -> impl Iterator<Item = &str> {
+        self.roots.iter().map(String::as_str)
+    }
+
+    /// The step ids named in the text, sorted.
+    pub fn steps(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().map(String::as_str)
+    }
+
+    /// Whether it may read any step: `steps` as a whole, or `steps[...]` with a computed id.
+    #[must_use]
+    pub fn reads_all_steps(&self) -> bool {
+        self.all_steps
+    }
+
+    /// Adds what `other` reads.
+    pub fn merge(&mut self, other: &Self) {
+        self.roots.extend(other.roots.iter().cloned());
+        self.steps.extend(other.steps.iter().cloned());
+        self.all_steps |= other.all_steps;
+    }
+}
+
+/// The closest of `known`, if one is close enough to be a slip.
+pub(super) fn did_you_mean<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<String> {
+    let allowed = if name.chars().count() < 4 { 1 } else { 2 };
+    known
+        .map(|candidate| (edit_distance(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
+}
+
+/// Insertions, deletions, replacements and swaps of neighbours between two short names.
+fn edit_distance(left: &str, right: &str) -> usize {
+    let left: Vec<char> = left.chars().take(64).collect();
+    let right: Vec<char> = right.chars().take(64).collect();
+    let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX / 2);
+    let mut before: Vec<usize> = Vec::new();
+    let mut previous: Vec<usize> = (0..=right.len()).collect();
+    for (i, l) in left.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, r) in right.iter().enumerate() {
+            let mut best = (at(&previous, j) + usize::from(l != r))
+                .min(at(&previous, j + 1) + 1)
+                .min(at(&row, j) + 1);
+            let swapped =
+                i > 0 && j > 0 && left.get(i - 1) == Some(r) && right.get(j - 1) == Some(l);
+            if swapped {
+                best = best.min(at(&before, j - 1) + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut previous, row);
+    }
+    at(&previous, right.len())
+}

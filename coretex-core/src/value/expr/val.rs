@@ -1,0 +1,262 @@
+//! Values during evaluation: borrowed JSON where it can be, built values where it must be.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde_json::Map;
+
+use super::ast::Literal;
+use super::error::{EvalErrorKind, Failure};
+use super::eval::Budget;
+use super::scope::{Node, Object};
+use crate::value::json::Value;
+use crate::value::path::{Segment, position};
+
+/// A value. `Missing` is what a path that leads nowhere gives; lists and maps never contain it.
+#[derive(Clone)]
+pub(super) enum Val<'a> {
+    Missing,
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Double(f64),
+    Text(Cow<'a, str>),
+    List(List<'a>),
+    Map(Dict<'a>),
+    Type(&'static str),
+}
+
+#[derive(Clone)]
+pub(super) enum List<'a> {
+    Json(&'a [Value]),
+    Built(Rc<Vec<Val<'a>>>),
+}
+
+#[derive(Clone)]
+pub(super) enum Dict<'a> {
+    Json(&'a Map<String, Value>),
+    Object(&'a dyn Object),
+    Built(Rc<BTreeMap<String, Val<'a>>>),
+}
+
+impl<'a> Val<'a> {
+    pub(super) fn json(value: &'a Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(flag) => Self::Bool(*flag),
+            Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+                (Some(int), _) => Self::Int(int),
+                (None, Some(uint)) => Self::Uint(uint),
+                (None, None) => Self::Double(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::String(text) => Self::Text(Cow::Borrowed(text)),
+            Value::Array(items) => Self::List(List::Json(items)),
+            Value::Object(map) => Self::Map(Dict::Json(map)),
+        }
+    }
+
+    pub(super) fn node(node: Option<Node<'a>>) -> Self {
+        match node {
+            None => Self::Missing,
+            Some(Node::Json(value)) => Self::json(value),
+            Some(Node::Object(object)) => Self::Map(Dict::Object(object)),
+            Some(Node::Text(text)) => Self::Text(Cow::Borrowed(text)),
+            Some(Node::Int(int)) => Self::Int(int),
+            Some(Node::Bool(flag)) => Self::Bool(flag),
+        }
+    }
+
+    pub(super) fn literal(literal: &'a Literal) -> Self {
+        match literal {
+            Literal::Null => Self::Null,
+            Literal::Bool(flag) => Self::Bool(*flag),
+            Literal::Int(int) => Self::Int(*int),
+            Literal::Uint(uint) => Self::Uint(*uint),
+            Literal::Double(double) => Self::Double(*double),
+            Literal::Text(text) => Self::Text(Cow::Borrowed(text)),
+            Literal::Type(name) => Self::Type(name),
+        }
+    }
+
+    pub(super) fn list(items: Vec<Val<'a>>) -> Self {
+        Self::List(List::Built(Rc::new(items)))
+    }
+
+    /// One step down; `Missing` when it leads nowhere.
+    pub(super) fn step(&self, segment: &Segment) -> Self {
+        match (self, segment) {
+            (Self::Map(dict), Segment::Key(key)) => dict.get(key),
+            (Self::List(list), segment) => {
+                position(segment).map_or(Self::Missing, |at| list.get(at))
+            }
+            _ => Self::Missing,
+        }
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self, Self::Missing | Self::Null)
+    }
+
+    /// The established truthiness, see [`crate::value::json::truthy`].
+    pub(super) fn truthy(&self) -> bool {
+        match self {
+            Self::Missing | Self::Null => false,
+            Self::Bool(flag) => *flag,
+            Self::Int(int) => *int != 0,
+            Self::Uint(uint) => *uint != 0,
+            Self::Double(double) => *double != 0.0,
+            Self::Text(text) => !text.is_empty(),
+            Self::List(_) | Self::Map(_) | Self::Type(_) => true,
+        }
+    }
+
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Missing | Self::Null => "null_type",
+            Self::Bool(_) => "bool",
+            Self::Int(_) => "int",
+            Self::Uint(_) => "uint",
+            Self::Double(_) => "double",
+            Self::Text(_) => "string",
+            Self::List(_) => "list",
+            Self::Map(_) => "map",
+            Self::Type(_) => "type",
+        }
+    }
+
+    /// The type in the words of an error.
+    pub(super) fn describe(&self) -> &'static str {
+        match self {
+            Self::Missing => "a missing value",
+            Self::Null => "null",
+            Self::Bool(_) => "a bool",
+            Self::Int(_) => "an int",
+            Self::Uint(_) => "a uint",
+            Self::Double(_) => "a double",
+            Self::Text(_) => "a string",
+            Self::List(_) => "a list",
+            Self::Map(_) => "a map",
+            Self::Type(_) => "a type",
+        }
+    }
+
+    /// Copies the value out as JSON, `None` when it is missing.
+    pub(super) fn to_json(&self, budget: &mut Budget) -> Result<Option<Value>, Box<Failure>> {
+        budget.charge(1)?;
+        Ok(Some(match self {
+            Self::Missing => return Ok(None),
+            Self::Null => Value::Null,
+            Self::Bool(flag) => Value::Bool(*flag),
+            Self::Int(int) => Value::from(*int),
+            Self::Uint(uint) => Value::from(*uint),
+            Self::Double(double) => match serde_json::Number::from_f64(*double) {
+                Some(number) => Value::Number(number),
+                None => {
+                    return Err(Failure::boxed(
+                        EvalErrorKind::Number,
+                        format!("the result is {double}, which JSON cannot hold"),
+                    ));
+                }
+            },
+            Self::Text(text) => {
+                budget.charge_text(text.len())?;
+                Value::String(text.to_string())
+            }
+            Self::Type(name) => Value::from(*name),
+            Self::List(List::Json(items)) => {
+                for item in *items {
+                    charge_tree(item, budget)?;
+                }
+                Value::Array(items.to_vec())
+            }
+            Self::List(List::Built(items)) => Value::Array(
+                items
+                    .iter()
+                    .map(|item| Ok(item.to_json(budget)?.unwrap_or(Value::Null)))
+                    .collect::<Result<_, Box<Failure>>>()?,
+            ),
+            Self::Map(Dict::Json(map)) => {
+                for (key, item) in *map {
+                    budget.charge_text(key.len())?;
+                    charge_tree(item, budget)?;
+                }
+                Value::Object((*map).clone())
+            }
+            Self::Map(dict) => {
+                let mut map = Map::new();
+                for key in dict.keys() {
+                    budget.charge_text(key.len())?;
+                    if let Some(item) = dict.get(&key).to_json(budget)? {
+                        map.insert(key.into_owned(), item);
+                    }
+                }
+                Value::Object(map)
+            }
+        }))
+    }
+}
+
+/// Charges for every value below a JSON tree that is about to be cloned.
+fn charge_tree(value: &Value, budget: &mut Budget) -> Result<(), Box<Failure>> {
+    budget.charge(1)?;
+    match value {
+        Value::String(text) => budget.charge_text(text.len()),
+        Value::Array(items) => items.iter().try_for_each(|item| charge_tree(item, budget)),
+        Value::Object(map) => map.iter().try_for_each(|(key, item)| {
+            budget.charge_text(key.len())?;
+            charge_tree(item, budget)
+        }),
+        _ => Ok(()),
+    }
+}
+
+impl<'a> List<'a> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Json(items) => items.len(),
+            Self::Built(items) => items.len(),
+        }
+    }
+
+    pub(super) fn get(&self, at: usize) -> Val<'a> {
+        match self {
+            Self::Json(items) => items.get(at).map_or(Val::Missing, Val::json),
+            Self::Built(items) => items.get(at).cloned().unwrap_or(Val::Missing),
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Val<'a>> + '_ {
+        (0..self.len()).map(|at| self.get(at))
+    }
+}
+
+impl<'a> Dict<'a> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Json(map) => map.len(),
+            Self::Object(object) => object.keys().len(),
+            Self::Built(map) => map.len(),
+        }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Val<'a> {
+        match self {
+            Self::Json(map) => map.get(key).map_or(Val::Missing, Val::json),
+            Self::Object(object) => Val::node(object.field(key)),
+            Self::Built(map) => map.get(key).cloned().unwrap_or(Val::Missing),
+        }
+    }
+
+    /// The keys, sorted, whatever order the map keeps.
+    pub(super) fn keys(&self) -> Vec<Cow<'a, str>> {
+        let mut keys: Vec<Cow<'a, str>> = match self {
+            Self::Json(map) => map.keys().map(|key| Cow::Borrowed(key.as_str())).collect(),
+            Self::Object(object) => object.keys().into_iter().map(Cow::Owned).collect(),
+            Self::Built(map) => map.keys().cloned().map(Cow::Owned).collect(),
+        };
+        keys.sort_unstable();
+        keys
+    }
+}

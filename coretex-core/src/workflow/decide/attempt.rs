@@ -1,0 +1,191 @@
+//! Jobs of steps: opening attempts, taking what happens to them, and deciding what that means for the step.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{Machine, Rejected, RunEffect};
+use crate::{
+    job::{self, DeadLetter, Failure, JobId, JobInput, JobSpec, JobState, Moves, codes, job_after},
+    workflow::{RetrySpec, RunEvent, StepKind, StepStatus, evolve::RunMut, scope::RunScope},
+};
+
+impl Machine<'_> {
+    /// Opens the next attempt of a job step.
+    pub(super) fn open_attempt(&mut self, position: usize) {
+        let workflow = self.draft.workflow().clone();
+        let Some((step, state)) = workflow.steps().get(position).zip(self.draft.step_at(position)) else { return };
+        let attempt = state.attempts + 1;
+        let input = if attempt > 1 {
+            // Another try of the same work: the input of the first.
+            state.input.clone()
+        } else {
+            match step.input.as_ref().map(|template| template.render_shared(&RunScope(&self.draft))) {
+                None => None,
+                Some(Ok(input)) => Some(input.unwrap_or_default()),
+                Some(Err(error)) => return self.fail(position, Failure::fatal(error.code(), error.to_string())),
+            }
+        };
+        if let Some(schema) = &step.input_schema {
+            let payload = input.as_ref().unwrap_or(&self.draft.core().input);
+            if let Err(violations) = schema.validate(payload) {
+                let message = format!("the step's input does not match its schema: {}", super::list(&violations));
+                return self.fail(position, Failure::fatal(codes::INPUT_INVALID, message));
+            }
+        }
+        self.record(RunEvent::StepAttempted { step: step.id.clone(), attempt, input });
+        if let Some(spec) = self.spec_of(position) {
+            let moves = job::open(&spec, self.facts);
+            self.absorb(position, &spec, JobState::Pending, moves);
+        }
+    }
+
+    /// The job of the step's open attempt.
+    pub(super) fn spec_of(&self, position: usize) -> Option<Arc<JobSpec>> {
+        let workflow = self.draft.workflow();
+        let step = workflow.steps().get(position)?;
+        let StepKind::Job { topic, meta, labels, adapter } = &step.kind else { return None };
+        let state = self.draft.step_at(position)?;
+        let job = state.job.as_ref()?;
+        let core = self.draft.core();
+        let run = core.id.clone()?;
+        let mut all: BTreeMap<String, String> = BTreeMap::clone(&core.labels);
+        all.extend(labels.iter().map(|(key, value)| (key.clone(), value.clone())));
+        all.insert("workflow_id".into(), workflow.id().to_string());
+        all.insert("run_id".into(), run.to_string());
+        all.insert("step_id".into(), step.id.to_string());
+        let principal = meta.actor_id.as_deref().map_or_else(|| core.principal.clone(), Arc::from);
+        Some(Arc::new(JobSpec {
+            id: job.id.clone(),
+            attempt: job.attempt,
+            topic: topic.clone(),
+            tenant: core.tenant.clone(),
+            team: core.team.clone(),
+            principal,
+            meta: meta.clone(),
+            labels: Arc::new(all),
+            priority: core.priority,
+            memory_id: core.memory_id.clone(),
+            adapter_id: adapter.clone(),
+            trace_id: run.shared(),
+            workflow: Some(workflow.id().clone()),
+            run: Some(run),
+            step: Some(step.id.clone()),
+            timeout: step.timeout,
+            input: state.input.clone().unwrap_or_else(|| core.input.clone()),
+        }))
+    }
+
+    pub(super) fn take_job(&mut self, id: &JobId, input: JobInput) -> Result<(), Rejected> {
+        let workflow = self.draft.workflow().clone();
+        let position = id.step_parts().and_then(|(_, step, _)| workflow.position(step));
+        let job = position
+            .and_then(|position| self.draft.step_at(position))
+            .filter(|step| step.status != StepStatus::Pending)
+            .and_then(|step| step.job.as_deref())
+            .filter(|job| job.id == *id)
+            .cloned();
+        let (Some(position), Some(job)) = (position, job) else {
+            return match input {
+                JobInput::Answered(_) => Err(Rejected::UnknownStep {
+                    run: self.draft.core().id.as_ref().map(ToString::to_string).unwrap_or_default(),
+                    step: id.to_string(),
+                }),
+                // An older attempt, or a step that does not exist: it cannot change anything any more.
+                _ => Ok(()),
+            };
+        };
+        if self.is_over() && !matches!(input, JobInput::Answered(_)) {
+            return Ok(());
+        }
+        let Some(spec) = self.spec_of(position) else { return Ok(()) };
+        let moves = job::decide(&job, &spec, input, self.facts)?;
+        self.absorb(position, &spec, job.state, moves);
+        self.advance();
+        Ok(())
+    }
+
+    /// Takes over what was decided about a step's job, and decides what it means for the step.
+    pub(super) fn absorb(&mut self, position: usize, spec: &Arc<JobSpec>, before: JobState, moves: Moves) {
+        let Some(step) = self.step_id(position) else { return };
+        self.effects.extend(moves.effects.into_iter().map(RunEffect::Job));
+        self.records.opened.extend(moves.opened.map(|request| *request));
+        if moves.closed {
+            self.records.closed.push(spec.id.to_string());
+        }
+        for event in moves.events {
+            self.record(RunEvent::StepJob { step: step.clone(), event });
+        }
+        let Some(job) = self.draft.step_at(position).and_then(|step| step.job.as_deref()) else { return };
+        match job.state {
+            JobState::Succeeded => self.succeed_job(position),
+            state if state.is_terminal() => {
+                let letter = DeadLetter::of(job, before, spec.clone(), self.facts.now);
+                self.fail_job(position, letter);
+            }
+            _ => {}
+        }
+    }
+
+    fn succeed_job(&mut self, position: usize) {
+        let workflow = self.draft.workflow().clone();
+        let Some(schema) = workflow.steps().get(position).and_then(|step| step.output_schema.as_ref()) else {
+            return self.succeed(position, None);
+        };
+        let job = self.draft.step_at(position).and_then(|step| step.job.as_ref());
+        let value = job.and_then(|job| job.output.as_ref()).and_then(|output| output.value.clone()).unwrap_or_default();
+        match schema.validate(&value) {
+            Ok(()) => self.succeed(position, None),
+            Err(violations) => {
+                let message = format!("the step's output does not match its schema: {}", super::list(&violations));
+                self.fail(position, Failure::fatal(codes::OUTPUT_INVALID, message));
+            }
+        }
+    }
+
+    fn fail_job(&mut self, position: usize, letter: DeadLetter) {
+        let workflow = self.draft.workflow().clone();
+        let Some(step) = workflow.steps().get(position) else { return };
+        let retry = step.retry.as_ref().filter(|retry| {
+            let limit = self.retry_limit(position).map_or(retry.max_retries, |limit| limit.min(retry.max_retries));
+            letter.failure.retryable
+                && matches!(letter.state, JobState::Failed | JobState::Timeout)
+                && letter.attempts <= limit
+        });
+        if let Some(retry) = retry {
+            let wait = backoff(retry, letter.attempts, self.facts.seed);
+            let wait = wait.max(Duration::from_millis(letter.failure.retry_after_ms.unwrap_or(0)));
+            let next_at = job_after(self.facts.now, wait);
+            self.record(RunEvent::StepRetryScheduled { step: step.id.clone(), failure: letter.failure, next_at });
+            return;
+        }
+        let (state, failure) = (letter.state, letter.failure.clone());
+        self.records.dead_letters.push(letter);
+        match state {
+            JobState::Timeout => self.time_out(position, failure),
+            _ => self.fail(position, failure),
+        }
+    }
+
+    /// The most retries that policy allows.
+    fn retry_limit(&self, position: usize) -> Option<u32> {
+        let job = self.draft.step_at(position)?.job.as_ref()?;
+        let limit = job.decision.as_ref()?.constraints.as_ref()?.budgets.as_ref()?.max_retries;
+        (limit > 0).then_some(limit)
+    }
+}
+
+/// The wait before the try that follows `attempts` tries: exponential, capped, and shortened by a random share so
+/// that failures of one moment do not return at one moment.
+fn backoff(retry: &RetrySpec, attempts: u32, seed: u64) -> Duration {
+    let initial = if retry.initial_backoff_sec > 0.0 { retry.initial_backoff_sec } else { 1.0 };
+    let multiplier = if retry.multiplier > 1.0 { retry.multiplier } else { 2.0 };
+    let exponent = i32::try_from(attempts.saturating_sub(1)).unwrap_or(i32::MAX);
+    let mut seconds = initial * multiplier.powi(exponent);
+    if retry.max_backoff_sec > 0.0 {
+        seconds = seconds.min(retry.max_backoff_sec);
+    }
+    // A year is as good as never, and keeps the arithmetic finite.
+    seconds = seconds.min(366.0 * 24.0 * 3600.0);
+    #[expect(clippy::cast_precision_loss, reason = "53 random bits are exact in a double")]
+    let random = (seed >> 11) as f64 / (1u64 << 53) as f64;
+    Duration::from_secs_f64(seconds * (1.0 - retry.jitter.unwrap_or(0.1) * random))
+}

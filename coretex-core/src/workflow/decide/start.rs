@@ -1,0 +1,67 @@
+//! Starting a run.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Machine, Rejected, Transition};
+use crate::{
+    job::{Facts, Priority, RunId, job_after},
+    value::Value,
+    workflow::{Run, RunEvent, Workflow},
+};
+
+/// What a new run is given.
+#[derive(Clone, Debug)]
+pub struct StartRun {
+    /// Its identity.
+    pub id: RunId,
+    /// Its input: an object.
+    pub input: Arc<Value>,
+    /// On whose authority.
+    pub principal: Arc<str>,
+    /// The team within the tenant.
+    pub team: Arc<str>,
+    /// Its labels.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// The key under which a repeated start finds the same run.
+    pub idempotency_key: Option<Arc<str>>,
+}
+
+/// Decides how a run of `workflow` begins. Pure.
+///
+/// # Errors
+/// [`Rejected`] when the input is not an object, or does not match the workflow's schema.
+pub fn start(workflow: &Arc<Workflow>, start: StartRun, facts: &Facts<'_>) -> Result<Transition, Rejected> {
+    match &*start.input {
+        Value::Object(_) => {}
+        Value::Null => return Err(Rejected::InputNotObject("null")),
+        Value::Bool(_) => return Err(Rejected::InputNotObject("a boolean")),
+        Value::Number(_) => return Err(Rejected::InputNotObject("a number")),
+        Value::String(_) => return Err(Rejected::InputNotObject("a string")),
+        Value::Array(_) => return Err(Rejected::InputNotObject("a list")),
+    }
+    if let Some(schema) = workflow.input_schema() {
+        schema.validate(&start.input).map_err(|violations| Rejected::InputInvalid { violations })?;
+    }
+    let text = |key: &str| start.input.get(key).and_then(Value::as_str);
+    let priority = text("priority").and_then(Priority::from_name).unwrap_or_default();
+    let memory_id = text("memory_id").map_or_else(|| format!("run:{}", start.id).into(), Arc::from);
+    let empty = Run::new(workflow.clone());
+    let mut machine = Machine::new(&empty, facts);
+    machine.record(RunEvent::RunStarted {
+        run_id: start.id,
+        workflow_id: workflow.id().clone(),
+        digest: workflow.digest().clone(),
+        tenant: workflow.tenant().clone(),
+        team: start.team,
+        principal: start.principal,
+        input: start.input,
+        labels: start.labels,
+        priority,
+        memory_id,
+        idempotency_key: start.idempotency_key,
+        deadline_at: workflow.timeout().map(|timeout| job_after(facts.now, timeout)),
+    });
+    machine.ready.extend(workflow.roots());
+    machine.advance();
+    Ok(machine.finish())
+}

@@ -1,0 +1,192 @@
+//! What has happened to a run: stored facts, in the past tense.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    job::{Answer, Failure, JobEvent, Priority, RunId, StepId, TenantId, WorkflowId},
+    value::Value,
+};
+
+/// An event with its time, as it lies in the stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredEvent {
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: RunEvent,
+}
+
+/// A stored fact about a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum RunEvent {
+    /// It started, pinning a definition.
+    RunStarted {
+        /// The run.
+        run_id: RunId,
+        /// The workflow.
+        workflow_id: WorkflowId,
+        /// Digest of the pinned definition.
+        digest: Arc<str>,
+        /// Who owns it.
+        tenant: TenantId,
+        /// The team within the tenant.
+        #[serde(default, skip_serializing_if = "str::is_empty")]
+        team: Arc<str>,
+        /// On whose authority.
+        #[serde(default, skip_serializing_if = "str::is_empty")]
+        principal: Arc<str>,
+        /// Its input.
+        input: Arc<Value>,
+        /// Its labels.
+        #[serde(default, skip_serializing_if = "labels_empty")]
+        labels: Arc<BTreeMap<String, String>>,
+        /// How urgent its jobs are.
+        #[serde(default)]
+        priority: Priority,
+        /// Corpus for workers that keep memory.
+        #[serde(default, skip_serializing_if = "str::is_empty")]
+        memory_id: Arc<str>,
+        /// The key that it was started under.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idempotency_key: Option<Arc<str>>,
+        /// When it is given up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline_at: Option<Timestamp>,
+    },
+    /// An attempt of a step was opened.
+    StepAttempted {
+        /// The step.
+        step: StepId,
+        /// Which try.
+        attempt: u32,
+        /// The rendered input; absent where the run's whole input is used.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        input: Option<Arc<Value>>,
+    },
+    /// Something happened to the open attempt of a step.
+    StepJob {
+        /// The step.
+        step: StepId,
+        /// What.
+        #[serde(flatten)]
+        event: JobEvent,
+    },
+    /// An approval step waits for a human.
+    StepWaiting {
+        /// The step.
+        step: StepId,
+        /// What the human decides on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        input: Option<Arc<Value>>,
+        /// When the question lapses.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// A human answered an approval step.
+    StepAnswered {
+        /// The step.
+        step: StepId,
+        /// The answer.
+        #[serde(flatten)]
+        answer: Answer,
+    },
+    /// A delay began.
+    StepDelayed {
+        /// The step.
+        step: StepId,
+        /// When it ends.
+        until: Timestamp,
+    },
+    /// An alert was recorded for publishing.
+    StepNotified {
+        /// The step.
+        step: StepId,
+        /// The alert.
+        payload: Arc<Value>,
+    },
+    /// A step is done.
+    StepSucceeded {
+        /// The step.
+        step: StepId,
+        /// What it made, where that is not its job's output.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<Arc<Value>>,
+    },
+    /// A step's gate was false.
+    StepSkipped {
+        /// The step.
+        step: StepId,
+    },
+    /// A try failed; there will be another.
+    StepRetryScheduled {
+        /// The step.
+        step: StepId,
+        /// Why the try failed.
+        failure: Failure,
+        /// When the next one opens.
+        next_at: Timestamp,
+    },
+    /// A step failed for good.
+    StepFailed {
+        /// The step.
+        step: StepId,
+        /// Why.
+        failure: Failure,
+    },
+    /// A step was not done in time.
+    StepTimedOut {
+        /// The step.
+        step: StepId,
+        /// Why.
+        failure: Failure,
+    },
+    /// Every step succeeded or was skipped.
+    RunSucceeded {},
+    /// A step failed for good; the others are cancelled.
+    RunFailed {
+        /// Which.
+        step: StepId,
+        /// Why.
+        failure: Failure,
+    },
+    /// It was stopped on request; open steps are cancelled.
+    RunCancelled {
+        /// By whom.
+        by: Arc<str>,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// It was not done in time; open steps are cancelled.
+    RunTimedOut,
+}
+
+impl RunEvent {
+    /// The step that it is about.
+    #[must_use]
+    pub const fn step(&self) -> Option<&StepId> {
+        match self {
+            Self::StepAttempted { step, .. }
+            | Self::StepJob { step, .. }
+            | Self::StepWaiting { step, .. }
+            | Self::StepAnswered { step, .. }
+            | Self::StepDelayed { step, .. }
+            | Self::StepNotified { step, .. }
+            | Self::StepSucceeded { step, .. }
+            | Self::StepSkipped { step }
+            | Self::StepRetryScheduled { step, .. }
+            | Self::StepFailed { step, .. }
+            | Self::StepTimedOut { step, .. }
+            | Self::RunFailed { step, .. } => Some(step),
+            Self::RunStarted { .. } | Self::RunSucceeded { .. } | Self::RunCancelled { .. } | Self::RunTimedOut => None,
+        }
+    }
+}
+
+fn labels_empty(labels: &Arc<BTreeMap<String, String>>) -> bool {
+    labels.is_empty()
+}

@@ -1,0 +1,251 @@
+//! The events of a run as people and clients read them: established names and fields, and the sequence number.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{RunEvent, StoredEvent};
+use crate::{
+    job::{Failure, JobEvent, JobId},
+    policy::Decision,
+};
+
+/// One line of a timeline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimelineEvent {
+    /// Its number within the run, from 1, without gaps.
+    pub seq: u64,
+    /// When it happened.
+    pub time: Timestamp,
+    /// What happened.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The run.
+    pub run_id: String,
+    /// The workflow.
+    pub workflow_id: String,
+    /// The step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_id: Option<String>,
+    /// The job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<String>,
+    /// The state that it led to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// Where the output lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_ptr: Option<String>,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Everything else.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub data: Map<String, Value>,
+}
+
+/// Turns the events of one run, numbered from `first`, into its timeline. A line names its job where the events given
+/// include the opening of the attempt.
+pub fn timeline<'a>(
+    run_id: &'a str,
+    workflow_id: &'a str,
+    first: u64,
+    events: impl IntoIterator<Item = &'a StoredEvent>,
+) -> Vec<TimelineEvent> {
+    let mut attempts = std::collections::HashMap::new();
+    events
+        .into_iter()
+        .zip(first..)
+        .map(|(stored, seq)| {
+            if let RunEvent::StepAttempted { step, attempt, .. } = &stored.event {
+                attempts.insert(step.clone(), *attempt);
+            }
+            let mut line = TimelineEvent {
+                seq,
+                time: stored.at,
+                kind: String::new(),
+                run_id: run_id.to_owned(),
+                workflow_id: workflow_id.to_owned(),
+                step_id: stored.event.step().map(ToString::to_string),
+                job_id: None,
+                status: None,
+                result_ptr: None,
+                message: None,
+                data: Map::new(),
+            };
+            describe(&mut line, &stored.event);
+            let job = matches!(stored.event, RunEvent::StepAttempted { .. } | RunEvent::StepJob { .. });
+            if let Some((step, attempt)) =
+                stored.event.step().filter(|_| job).and_then(|step| Some((step, attempts.get(step)?)))
+            {
+                line.job_id = Some(format!("{run_id}:{step}@{attempt}"));
+            }
+            line
+        })
+        .collect()
+}
+
+fn describe(line: &mut TimelineEvent, event: &RunEvent) {
+    let mut set = |kind: &str, status: &str| {
+        line.kind = kind.to_owned();
+        line.status = (!status.is_empty()).then(|| status.to_owned());
+    };
+    match event {
+        RunEvent::RunStarted { .. } => set("run_status", "running"),
+        RunEvent::RunSucceeded {} => set("run_status", "succeeded"),
+        RunEvent::RunFailed { .. } => set("run_status", "failed"),
+        RunEvent::RunCancelled { .. } => set("run_status", "cancelled"),
+        RunEvent::RunTimedOut => set("run_status", "timed_out"),
+        RunEvent::StepAttempted { .. } => set("step_attempted", "running"),
+        RunEvent::StepWaiting { .. } => set("step_waiting", "waiting"),
+        RunEvent::StepAnswered { answer, .. } if answer.approved => set("step_approved", "succeeded"),
+        RunEvent::StepAnswered { .. } => set("step_rejected", "failed"),
+        RunEvent::StepDelayed { .. } => set("step_delay_started", "running"),
+        RunEvent::StepNotified { .. } => set("step_event_emitted", "running"),
+        RunEvent::StepSucceeded { .. } => set("step_completed", "succeeded"),
+        RunEvent::StepSkipped { .. } => set("step_skipped", "skipped"),
+        RunEvent::StepRetryScheduled { .. } => set("step_retry_scheduled", "pending"),
+        RunEvent::StepFailed { failure, .. } if *failure.code == *crate::job::codes::OUTPUT_INVALID => {
+            set("step_output_invalid", "failed");
+        }
+        RunEvent::StepFailed { .. } => set("step_failed", "failed"),
+        RunEvent::StepTimedOut { .. } => set("step_timed_out", "timed_out"),
+        RunEvent::StepJob { event, .. } => match event {
+            JobEvent::Asked { .. } => set("step_policy_asked", "PENDING"),
+            JobEvent::Throttled { .. } => set("step_throttled", "PENDING"),
+            JobEvent::ApprovalRequired { .. } => set("step_approval_required", "APPROVAL_REQUIRED"),
+            JobEvent::Approved { .. } => set("step_approval_granted", "PENDING"),
+            JobEvent::Dispatched { .. } => set("step_dispatched", "DISPATCHED"),
+            JobEvent::Started { .. } => set("step_started", "RUNNING"),
+            JobEvent::Succeeded { .. } => set("step_result", "SUCCEEDED"),
+            JobEvent::Failed { .. } => set("step_result", "FAILED"),
+            JobEvent::Denied { .. } => set("step_denied", "DENIED"),
+            JobEvent::TimedOut { .. } => set("step_result", "TIMEOUT"),
+            JobEvent::Cancelled { .. } => set("step_result", "CANCELLED"),
+        },
+    }
+    details(line, event);
+}
+
+fn details(line: &mut TimelineEvent, event: &RunEvent) {
+    match event {
+        RunEvent::RunStarted { digest, .. } => put(line, "definition", json!(digest)),
+        RunEvent::RunFailed { failure, .. }
+        | RunEvent::StepFailed { failure, .. }
+        | RunEvent::StepTimedOut { failure, .. } => say(line, failure),
+        RunEvent::StepRetryScheduled { failure, next_at, .. } => {
+            say(line, failure);
+            put(line, "next_attempt_at", json!(next_at));
+        }
+        RunEvent::RunCancelled { by, reason } => {
+            line.message = Some(reason.to_string());
+            put(line, "by", json!(by));
+        }
+        RunEvent::StepAttempted { attempt, .. } => put(line, "attempt", json!(attempt)),
+        RunEvent::StepWaiting { until, .. } => {
+            if let Some(until) = until {
+                put(line, "until", json!(until));
+            }
+        }
+        RunEvent::StepAnswered { answer, .. } => {
+            put(line, "by", json!(answer.by));
+            if !answer.reason.is_empty() {
+                line.message = Some(answer.reason.to_string());
+            }
+        }
+        RunEvent::StepDelayed { until, .. } => put(line, "until", json!(until)),
+        RunEvent::StepNotified { payload, .. } => put(line, "payload", Value::clone(payload)),
+        RunEvent::StepSucceeded { output: Some(output), .. } => {
+            if let Value::Bool(value) = &**output {
+                line.kind = "step_condition_evaluated".into();
+                put(line, "value", json!(value));
+            }
+        }
+        RunEvent::StepJob { event, .. } => job_details(line, event),
+        _ => {}
+    }
+}
+
+fn job_details(line: &mut TimelineEvent, event: &JobEvent) {
+    match event {
+        JobEvent::Dispatched { decision, pool, deadline_at } => {
+            put(line, "pool", json!(pool));
+            put(line, "deadline_at", json!(deadline_at));
+            judge(line, decision);
+        }
+        JobEvent::Throttled { decision, until } => {
+            put(line, "until", json!(until));
+            judge(line, decision);
+        }
+        JobEvent::ApprovalRequired { decision, hash } => {
+            put(line, "job_hash", json!(hash));
+            judge(line, decision);
+        }
+        JobEvent::Approved { grant } => {
+            put(line, "by", json!(grant.answer.by));
+            line.message = (!grant.answer.reason.is_empty()).then(|| grant.answer.reason.to_string());
+        }
+        JobEvent::Started { worker } => put(line, "worker_id", json!(worker)),
+        JobEvent::Succeeded { worker, execution_ms, output, unfenced } => {
+            put(line, "worker_id", json!(worker));
+            put(line, "execution_ms", json!(execution_ms));
+            line.result_ptr = output.pointer.as_deref().map(str::to_owned);
+            if *unfenced {
+                put(line, "unfenced", json!(true));
+            }
+        }
+        JobEvent::Failed { worker, execution_ms, failure, unfenced } => {
+            say(line, failure);
+            if let Some(worker) = worker {
+                put(line, "worker_id", json!(worker));
+                put(line, "execution_ms", json!(execution_ms));
+            }
+            if *unfenced {
+                put(line, "unfenced", json!(true));
+            }
+        }
+        JobEvent::Denied { decision, failure } => {
+            say(line, failure);
+            if let Some(decision) = decision {
+                judge(line, decision);
+            }
+        }
+        JobEvent::TimedOut { failure } => say(line, failure),
+        JobEvent::Cancelled { by, reason } => {
+            line.message = Some(reason.to_string());
+            put(line, "by", json!(by));
+        }
+        JobEvent::Asked { .. } => {}
+    }
+}
+
+fn put(line: &mut TimelineEvent, key: &str, value: Value) {
+    line.data.insert(key.to_owned(), value);
+}
+
+fn say(line: &mut TimelineEvent, failure: &Failure) {
+    line.message = Some(failure.message.to_string());
+    put(line, "code", json!(failure.code));
+}
+
+fn judge(line: &mut TimelineEvent, decision: &Decision) {
+    put(line, "decision", json!(decision.outcome));
+    put(line, "policy_snapshot", json!(decision.snapshot));
+    if !decision.rule_id.is_empty() {
+        put(line, "rule_id", json!(decision.rule_id));
+    }
+    if !decision.reason.is_empty() && line.message.is_none() {
+        line.message = Some(decision.reason.to_string());
+    }
+    if decision.ungoverned {
+        put(line, "ungoverned", json!(true));
+    }
+}
+
+impl TimelineEvent {
+    /// The job, if the line is about one.
+    #[must_use]
+    pub fn job(&self) -> Option<JobId> {
+        self.job_id.as_deref().and_then(|id| JobId::parse(id).ok())
+    }
+}
