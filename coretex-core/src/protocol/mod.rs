@@ -6,9 +6,12 @@
 //! Nothing here reads a clock, opens a socket or decides anything about a job; hostile bytes give an error, never a
 //! panic.
 
+pub mod canonical;
 pub mod enums;
+pub mod envelope;
 pub mod messages;
 pub mod subjects;
+pub mod wire;
 
 pub use self::{
     enums::{
