@@ -9,7 +9,10 @@
 pub mod canonical;
 pub mod enums;
 pub mod envelope;
+pub mod job_id;
 pub mod messages;
+pub mod pointer;
+pub mod signing;
 pub mod subjects;
 pub mod wire;
 

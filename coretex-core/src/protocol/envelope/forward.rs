@@ -114,6 +114,9 @@ impl Envelope {
 
     /// The canonical packet that carries `job`, unknown fields included, ready to publish or to sign.
     ///
+    /// Known fields are written as [`RawJobRequest::request`] has them: whatever a decoder may think of odd bytes in
+    /// the received form, workers see the job that was judged here.
+    ///
     /// # Errors
     /// The bytes of the job nest too deeply or break the wire format.
     pub fn wrap(&self, job: &RawJobRequest) -> Result<Bytes, WireError> {
@@ -125,7 +128,12 @@ impl Envelope {
             ..BusPacket::default()
         };
         let mut bytes = packet.encode_to_vec();
-        put_bytes(&mut bytes, 10, &job.raw);
-        Ok(canonical::encode(BusPacket::TYPE, &bytes)?.into())
+        let body = canonical::with_unknown_fields_of(
+            JobRequest::TYPE,
+            &job.request.encode_to_vec(),
+            &job.raw,
+        )?;
+        put_bytes(&mut bytes, 10, &body);
+        Ok(bytes.into())
     }
 }
