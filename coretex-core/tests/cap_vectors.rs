@@ -2,6 +2,13 @@
 //!
 //! `cap-vectors/README.md` describes the files. Every file must be covered by a test here.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test fail by panicking, as the test does"
+)]
+
 #[path = "cap_vectors/envelope.rs"]
 mod envelope;
 #[path = "cap_vectors/json.rs"]

@@ -19,6 +19,8 @@ use crate::protocol::{
 pub struct RawJobRequest {
     request: JobRequest,
     raw: Bytes,
+    /// The bytes were written here from `request` and are canonical.
+    settled: bool,
 }
 
 impl RawJobRequest {
@@ -29,11 +31,19 @@ impl RawJobRequest {
     pub fn decode(raw: impl Into<Bytes>) -> Result<Self, DecodeError> {
         let raw = raw.into();
         let request = JobRequest::decode(raw.clone())?;
-        Ok(Self { request, raw })
+        Ok(Self {
+            request,
+            raw,
+            settled: false,
+        })
     }
 
     pub(super) fn from_parts(request: JobRequest, raw: Bytes) -> Self {
-        Self { request, raw }
+        Self {
+            request,
+            raw,
+            settled: false,
+        }
     }
 
     /// The decoded request.
@@ -58,19 +68,28 @@ impl RawJobRequest {
     pub fn edit(&self, change: impl FnOnce(&mut JobRequest)) -> Result<Self, WireError> {
         let mut request = self.request.clone();
         change(&mut request);
-        let edited = request.encode_to_vec();
-        let raw = canonical::with_unknown_fields_of(JobRequest::TYPE, &edited, &self.raw)?;
+        let raw = settle(&request, &self.raw)?.into();
         Ok(Self {
             request,
-            raw: raw.into(),
+            raw,
+            settled: true,
         })
     }
+}
+
+/// The canonical bytes of `request` with the unknown fields of `received`.
+fn settle(request: &JobRequest, received: &[u8]) -> Result<Vec<u8>, WireError> {
+    canonical::with_unknown_fields_of(JobRequest::TYPE, &request.encode_to_vec(), received)
 }
 
 impl From<JobRequest> for RawJobRequest {
     fn from(request: JobRequest) -> Self {
         let raw = request.encode_to_vec().into();
-        Self { request, raw }
+        Self {
+            request,
+            raw,
+            settled: false,
+        }
     }
 }
 
@@ -128,12 +147,11 @@ impl Envelope {
             ..BusPacket::default()
         };
         let mut bytes = packet.encode_to_vec();
-        let body = canonical::with_unknown_fields_of(
-            JobRequest::TYPE,
-            &job.request.encode_to_vec(),
-            &job.raw,
-        )?;
-        put_bytes(&mut bytes, 10, &body);
+        if job.settled {
+            put_bytes(&mut bytes, 10, &job.raw);
+        } else {
+            put_bytes(&mut bytes, 10, &settle(&job.request, &job.raw)?);
+        }
         Ok(bytes.into())
     }
 }
