@@ -78,7 +78,14 @@ fn exercise(bytes: &[u8], envelope: &Envelope) {
         assert!(split.unsigned().len() <= bytes.len());
     }
     if let Ok(job) = RawJobRequest::decode(bytes.to_vec()) {
-        let _ = job.edit(|job| job.topic.push('x'));
+        if let Ok(edited) = job.edit(|job| job.topic.push('x')) {
+            let again = RawJobRequest::decode(edited.raw().clone()).unwrap();
+            assert_eq!(
+                again.request(),
+                edited.request(),
+                "stored bytes say what was judged"
+            );
+        }
     }
     let Ok(received) = Received::decode(bytes.to_vec()) else {
         return;
