@@ -63,7 +63,6 @@ fn errors_carry_file_line_column_and_excerpt() {
     assert_eq!((error.code(), error.column()), ("document_invalid", 8));
     for second in [
         "a: 1\n---\nb: 2\n",
-        "\tb: 1",
         "a: &x [*x]",
         "a: *nowhere",
         "? [1, 2]\n: x",

@@ -285,6 +285,11 @@ fn dashed_step_ids_work_anywhere_when_declared() {
         let expr = Expr::compile(text, &options).unwrap();
         assert_eq!(expr.evaluate(&scope).unwrap(), Some(expected), "{text}");
     }
+    let error = Expr::compile("steps.a-c.output == 2", &options).unwrap_err();
+    assert_eq!(
+        (error.reason(), error.hint()),
+        ("unknown step `a-c`", Some("did you mean `a-b`?"))
+    );
     assert!(Expr::compile("(steps).b.output == 1", &options).is_err());
     assert!(Expr::compile("steps['b'].output == 1", &options).is_err());
     assert!(Expr::compile("steps.b", &options).is_err());
@@ -458,6 +463,59 @@ fn hostile_evaluations_end_with_a_named_error() {
         eval_error("input.big.map(x, input)", &scope).kind(),
         EvalErrorKind::Limit
     );
+}
+
+#[test]
+fn the_deepest_accepted_expressions_fit_a_small_stack() {
+    let texts = [
+        format!("1{}", "+1".repeat(95)),
+        format!("{}1{}", "(".repeat(47), ")".repeat(47)),
+        format!("{}1{}", "[".repeat(47), "]".repeat(47)),
+        format!("{}1{}", "int(".repeat(47), ")".repeat(47)),
+        format!("{}true", "!".repeat(46)),
+        format!("{}1", "true?1:".repeat(46)),
+        format!("input{}", "['a'][input.b]".repeat(47)),
+        format!(
+            "[1].map(a, [a].map(b, {}b{}))",
+            "[".repeat(40),
+            "]".repeat(40)
+        ),
+    ];
+    let deep = std::thread::Builder::new()
+        .stack_size(1024 * 1024)
+        .spawn(move || {
+            for text in texts {
+                assert!(
+                    eval(&text, &json!({"input": {}})).is_ok(),
+                    "{:?}",
+                    eval(&text, &json!({}))
+                );
+            }
+        });
+    deep.unwrap().join().unwrap();
+}
+
+#[test]
+fn compiled_forms_are_shared_between_threads() {
+    fn shared<T: Send + Sync + Clone + 'static>() {}
+    shared::<Expr>();
+    shared::<Template>();
+    shared::<crate::value::Schema>();
+    shared::<CompileOptions>();
+}
+
+#[test]
+fn roots_can_be_narrowed() {
+    let options = CompileOptions::new().without_roots(&["item", "index"]);
+    assert_eq!(
+        Expr::compile("item.x", &options).unwrap_err().reason(),
+        "unknown name `item`"
+    );
+    assert_eq!(
+        eval("type(1) == int && int == int", &json!({})),
+        Ok(Some(json!(true)))
+    );
+    assert_eq!(eval("int", &json!({})), Ok(Some(json!("int"))));
 }
 
 #[test]

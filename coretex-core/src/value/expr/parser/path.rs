@@ -79,12 +79,13 @@ impl Parser<'_> {
             // A method of the whole map.
             return Ok(());
         }
+        // A step is a map, so a dash after a shorter id is never a subtraction.
         let declared = self.options.steps().and_then(|steps| {
             steps
                 .iter()
                 .filter(|id| {
                     rest.strip_prefix(id.as_str())
-                        .is_some_and(|tail| !tail.chars().next().is_some_and(is_name_char))
+                        .is_some_and(|tail| !tail.chars().next().is_some_and(is_key_char))
                 })
                 .max_by_key(|id| id.len())
         });
