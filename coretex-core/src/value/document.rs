@@ -197,14 +197,7 @@ pub fn parse_json(name: &str, bytes: &[u8]) -> Result<Value, DocumentError> {
         )
     })?;
     let value: Strict = serde_json::from_str(text).map_err(|error| {
-        // serde_json counts columns in bytes of the line.
-        let line = text
-            .lines()
-            .nth(error.line().saturating_sub(1))
-            .unwrap_or_default();
-        let column = line
-            .get(..error.column().saturating_sub(1))
-            .map_or(error.column(), |head| head.chars().count() + 1);
+        let place = json_place(text, error.line(), error.column());
         let message = error.to_string();
         let reason = message.split(" at line ").next().unwrap_or_default();
         let code = if reason.contains("recursion limit") {
@@ -212,15 +205,24 @@ pub fn parse_json(name: &str, bytes: &[u8]) -> Result<Value, DocumentError> {
         } else {
             "document_invalid"
         };
-        DocumentError::new(
-            code,
-            name,
-            text,
-            (error.line().max(1), column.max(1)),
-            reason,
-        )
+        DocumentError::new(code, name, text, place, reason)
     })?;
     check_value(name, value.0)
+}
+
+/// serde_json counts columns in bytes, and column 0 is the end of the line before.
+fn json_place(text: &str, line: usize, column: usize) -> (usize, usize) {
+    let nth = |line: usize| text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    if column == 0 && line > 1 {
+        return (line - 1, nth(line - 1).chars().count() + 1);
+    }
+    let before = nth(line).get(..column.saturating_sub(1));
+    (
+        line.max(1),
+        before
+            .map_or(column, |head| head.chars().count() + 1)
+            .max(1),
+    )
 }
 
 fn check_bytes(name: &str, bytes: usize) -> Result<(), DocumentError> {

@@ -91,7 +91,7 @@ impl Expr {
         if text.trim().is_empty() {
             return Err(ExprError::new(text, 0, "it is empty"));
         }
-        if let Some(path) = path_lane(text) {
+        if let Some(path) = path_lane(text, options) {
             return compile_path(text, path, options);
         }
         let parsed = parser::parse(text, options)?;
@@ -184,24 +184,15 @@ impl fmt::Display for Expr {
     }
 }
 
-/// The path that the whole text is, if it is one and not a literal.
-fn path_lane(text: &str) -> Option<Path> {
+/// The path that the whole text is, if it is one. The parser words the error for unknown roots.
+fn path_lane(text: &str, options: &CompileOptions) -> Option<Path> {
     let path = Path::parse(text).ok()?;
-    let root = path.root();
-    let first = root.chars().next()?;
-    let is_name = (first.is_alphabetic() || first == '_') && !root.contains('-');
-    (is_name && !["true", "false", "null"].contains(&root)).then_some(path)
+    (options.has_root(path.root()) && !["true", "false", "null"].contains(&path.root()))
+        .then_some(path)
 }
 
 fn compile_path(text: &str, path: Path, options: &CompileOptions) -> Result<Expr, ExprError> {
     let root = path.root();
-    if !options.has_root(root) {
-        // The parser words this error for names in general.
-        parser::parse(root, options).map_err(|error| {
-            ExprError::new(text, text.find(root).unwrap_or(0), error.reason())
-                .with_hint(error.hint().map(str::to_owned))
-        })?;
-    }
     let mut references = References::default();
     references.roots.insert(root.to_owned());
     let mut keys = path.segments().iter().skip(1);

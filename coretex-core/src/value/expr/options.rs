@@ -53,6 +53,13 @@ impl CompileOptions {
         self
     }
 
+    /// Takes root variables away, such as `item` and `index` outside of a `for_each`.
+    #[must_use]
+    pub fn without_roots(mut self, roots: &[&str]) -> Self {
+        self.roots.retain(|root| !roots.contains(&root.as_str()));
+        self
+    }
+
     /// Declares the step ids. Any other id after `steps.` is then an error, and a declared id may
     /// contain dashes anywhere in an expression.
     #[must_use]
