@@ -16,12 +16,15 @@
 mod blobs;
 mod clock;
 mod ids;
+mod judge;
+pub mod memory;
 mod policy;
 mod store;
 
 pub use blobs::{BlobEntry, BlobError, BlobErrorKind, BlobKey, Blobs};
 pub use clock::{Busy, BusyGauge, Clock, SystemClock};
 pub use ids::{IdSource, SeededIds, SystemIds};
+pub use judge::{counter_after, expiry_after};
 pub use policy::{PolicyEngine, PolicySnapshot, Verdict};
 pub use store::{
     Batch, Capabilities, Change, ChangeSender, Changes, Condition, Entry, Expected, Key, Op, OpResult, Page, Receipt,
