@@ -371,7 +371,8 @@ impl State {
     }
 }
 
-#[cfg(all(test, feature = "conformance"))]
+#[cfg(test)]
+#[cfg(feature = "conformance")]
 mod conformance {
     use std::{sync::atomic::AtomicI64, time::Duration};
 
