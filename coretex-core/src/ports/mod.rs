@@ -17,6 +17,8 @@ mod blobs;
 mod bus;
 mod clock;
 mod ids;
+mod judge;
+pub mod memory;
 mod policy;
 mod store;
 
@@ -24,6 +26,7 @@ pub use blobs::{BlobEntry, BlobError, BlobErrorKind, BlobKey, Blobs};
 pub use bus::{Ack, Bus, BusCapabilities, BusError, BusErrorKind, Delivery, Message, Payload, Subscribe, Subscription};
 pub use clock::{Busy, BusyGauge, Clock, SystemClock};
 pub use ids::{IdSource, SeededIds, SystemIds};
+pub use judge::{counter_after, expiry_after};
 pub use policy::{PolicyEngine, PolicySnapshot, Verdict};
 pub use store::{
     Batch, Capabilities, Change, ChangeSender, Changes, Condition, Entry, Expected, Key, Op, OpResult, Page, Receipt,

@@ -13,7 +13,8 @@
 //!   a fencing token. They are not dense and not comparable between keys.
 //! * **Streams** are sequences of events numbered from 1; the head is the number of the last one, 0 if none.
 //!   Trimming removes events and never lowers the head.
-//! * **Expiry** is judged by the store's own clock ([`Store::now`]); an expired key reads as absent at once.
+//! * **Expiry** is judged by the store's own clock ([`Store::now`]), which never runs backwards; an expired key
+//!   reads as absent at once and stays so.
 //! * **Failure.** [`StoreErrorKind::Unavailable`] means that the outcome is unknown: the batch may have been
 //!   applied. Every other kind means that nothing of the batch was applied.
 //! * `Clone` of a handle (adapters are usually behind `Arc`) shares the store.
@@ -201,7 +202,8 @@ pub enum Op {
     },
     /// Adds `delta` to the counter at `key` (absent counts as 0). Commutative: two adds never conflict. The
     /// batch is refused with [`StoreErrorKind::Ceiling`] when `delta` is positive and the sum would pass
-    /// `ceiling`. The value reads as a decimal integer.
+    /// `ceiling`, or when the sum leaves 64 bits; as a conflict when the value is not a decimal integer. The value
+    /// reads as a decimal integer, gets a new version and keeps its expiry.
     Add {
         /// The key.
         key: Key,
@@ -210,14 +212,15 @@ pub enum Op {
         /// The largest sum allowed.
         ceiling: Option<i64>,
     },
-    /// Lets `key` expire `after` from now by the store's clock. Refused as a conflict if the key is absent.
+    /// Lets `key` expire `after` from now by the store's clock. Refused as a conflict if the key is absent. The
+    /// version stays: renewing a lease does not change its fencing token.
     Expire {
         /// The key.
         key: Key,
         /// How long it still lives.
         after: Duration,
     },
-    /// Removes the events of `stream` numbered below `before`. The head stays.
+    /// Removes the events of `stream` numbered below `before` that exist now. The head stays. Not announced.
     Trim {
         /// The stream.
         stream: Key,
@@ -449,7 +452,8 @@ pub struct StreamPage {
 /// Something that a watcher asked for has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A value was put, deleted, added to or given an expiry. Expiry itself is not announced.
+    /// A value was put, deleted, added to or given an expiry. Expiry itself, and deleting what is absent, is not
+    /// announced.
     Value(Key),
     /// A stream has a new head.
     Stream(Key, u64),
@@ -484,21 +488,24 @@ pub struct ChangeSender {
 
 impl ChangeSender {
     /// Offers a change without waiting; false when the watcher is gone and can be forgotten.
+    ///
+    /// From the first change that does not fit until the watcher has heard [`Change::Lagged`], changes are left
+    /// out, so that what it hears after the marker has no gap.
     #[must_use]
     pub fn offer(&self, change: Change) -> bool {
-        match self.sender.try_send(change) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.lagged.store(true, std::sync::atomic::Ordering::Release);
-                true
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        use mpsc::error::TrySendError::{Closed, Full};
+        if self.lagged.load(std::sync::atomic::Ordering::Acquire) {
+            return !self.sender.is_closed();
         }
+        let Err(refused) = self.sender.try_send(change) else { return true };
+        let Full(change) = refused else { return false };
+        self.lagged.store(true, std::sync::atomic::Ordering::Release);
+        // The watcher may have emptied the channel before the mark was set and be asleep now: this wakes it.
+        !matches!(self.sender.try_send(change), Err(Closed(_)))
     }
 }
 
 /// Makes a bounded pair for [`Store::watch`].
-#[must_use]
 pub fn change_channel() -> (ChangeSender, Changes) {
     let (sender, receiver) = mpsc::channel(limits::CHANGES);
     let lagged = Arc::new(std::sync::atomic::AtomicBool::new(false));

@@ -1,0 +1,1 @@
+pub use super::{batches::*, expiry::*, groups::*, model::*, scans::*, streams::*, watching::*};
