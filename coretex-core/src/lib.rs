@@ -3,4 +3,6 @@
 pub mod policy;
 pub mod ports;
 pub mod protocol;
+#[cfg(any(test, feature = "engine", feature = "conformance"))]
+pub mod testing;
 pub mod value;

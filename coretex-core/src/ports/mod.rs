@@ -14,12 +14,18 @@
 //! | [`IdSource`] | fresh identities and randomness | [`SystemIds`] |
 
 mod blobs;
+mod bus;
 mod clock;
 mod ids;
+pub mod memory;
 mod policy;
 mod store;
 
 pub use blobs::{BlobEntry, BlobError, BlobErrorKind, BlobKey, Blobs};
+pub use bus::{
+    Ack, Bus, BusCapabilities, BusError, BusErrorKind, Delivery, Message, Payload, Subscribe, Subscription,
+    is_work_subject,
+};
 pub use clock::{Busy, BusyGauge, Clock, SystemClock};
 pub use ids::{IdSource, SeededIds, SystemIds};
 pub use policy::{PolicyEngine, PolicySnapshot, Verdict};
