@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use futures::FutureExt;
 
 use super::*;
-use crate::{ports::Delivery, protocol::BusPacket, testing::VirtualClock};
+use crate::{ports::Delivery, protocol::BusPacket, testing::{VirtualClock, conformance::bus as conformance}};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -68,6 +68,7 @@ async fn what_a_group_leaves_behind_is_held_with_its_attempts() {
     }
     let in_hand = first.next().await.unwrap();
     drop(first);
+    clock.settle().await;
     assert_eq!(clock.gauge().count(), 1, "only what is in hand holds time");
     let mut second = bus.subscribe(Subscribe::group("job.a", "others")).await.unwrap();
     drop(in_hand);
@@ -140,4 +141,22 @@ async fn try_publish_gives_back_what_it_cannot_take() {
     assert_eq!(back.packet.trace_id, "2");
     assert_eq!(bus.publish(back).await.unwrap_err().kind(), BusErrorKind::Full);
     assert!(bus.try_publish(message("sys.alert", 3)).is_ok(), "forgotten, not refused");
+}
+
+fn small() -> conformance::Fixture {
+    let clock = clock();
+    let options = MemoryBusOptions::default().with_group_capacity(64).with_watch_capacity(32);
+    let bus = MemoryBus::with_options(Arc::new(clock.clone()), options);
+    conformance::Fixture::new(Arc::new(bus)).with_clock(&clock).with_group_capacity(64).with_watch_capacity(32)
+}
+
+mod suite {
+    crate::bus_conformance!(|| async { super::small() });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn threads_lose_nothing_either() {
+    for _ in 0..20 {
+        conformance::cases::many_publishers_and_members_lose_nothing_and_settle_once(small()).await;
+    }
 }

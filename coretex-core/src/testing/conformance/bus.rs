@@ -1,1 +1,0 @@
-//! What every adapter of the bus port must do.
