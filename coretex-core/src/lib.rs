@@ -11,7 +11,7 @@ pub mod ports;
 pub mod protocol;
 #[cfg(feature = "engine")]
 pub mod scheduler;
-#[cfg(any(feature = "engine", feature = "conformance"))]
+#[cfg(any(test, feature = "engine", feature = "conformance"))]
 pub mod testing;
 pub mod value;
 #[cfg(feature = "engine")]

@@ -9,7 +9,7 @@
 //! * [`Blobs::list`] walks keys in byte order; a key put or deleted during the walk may or may not be seen.
 //! * Deleting an absent key is fine.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -49,6 +49,12 @@ impl BlobKey {
     /// The key's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for BlobKey {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -7,10 +7,9 @@
 //! * **Fan-out and groups.** A message goes to every subscription without a group whose filter matches, and to one
 //!   member of every group. A group is a name together with a filter; members that joined under different filters
 //!   are different groups.
-//! * **Work subjects** (`job.>`, `worker.*.jobs`, `sys.job.submit`, `sys.job.result`, `sys.job.dlq`) are held,
-//!   within the adapter's bound, when no group listens yet, and given to the first group that does. Everything else
-//!   is forgotten when nobody listens. Held messages need not survive the process: the store is the truth, the bus
-//!   never is.
+//! * **Work subjects** ([`is_work_subject`]) are held, within the adapter's bound, while no group listens, and given
+//!   in order to the first group that does. Everything else is forgotten when nobody listens. Held messages need
+//!   not survive the process: the store is the truth, the bus never is.
 //! * **At least once.** A delivery to a group member is settled by [`Ack`]: acknowledged, or given back at once or
 //!   after a delay, or extended. A delivery that is dropped unsettled, or that stays unsettled longer than the
 //!   subscription's `ack_wait`, is delivered again to any member, its `attempt` one higher. Deliveries to
@@ -57,6 +56,18 @@ impl Message {
     pub fn with_payload(mut self, payload: Option<Payload>) -> Self {
         self.payload = payload;
         self
+    }
+}
+
+/// Whether messages on `subject` are held until a group listens: `job.>`, `worker.*.jobs`, `sys.job.submit`,
+/// `sys.job.result` and `sys.job.dlq`.
+#[must_use]
+pub fn is_work_subject(subject: &str) -> bool {
+    match subject.split_once('.') {
+        Some(("job", rest)) => !rest.is_empty(),
+        Some(("worker", rest)) => rest.split_once('.').is_some_and(|(_, last)| last == "jobs"),
+        Some(("sys", rest)) => matches!(rest, "job.submit" | "job.result" | "job.dlq"),
+        _ => false,
     }
 }
 

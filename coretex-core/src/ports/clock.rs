@@ -34,6 +34,14 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 #[must_use]
 pub struct Busy(Option<BusyGauge>);
 
+impl Busy {
+    /// Whether this guard keeps its clock from moving: false on a clock that nobody can hold.
+    #[must_use]
+    pub fn holds_time(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
         if let Some(gauge) = self.0.take() {

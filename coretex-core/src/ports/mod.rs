@@ -23,7 +23,10 @@ mod policy;
 mod store;
 
 pub use blobs::{BlobEntry, BlobError, BlobErrorKind, BlobKey, Blobs};
-pub use bus::{Ack, Bus, BusCapabilities, BusError, BusErrorKind, Delivery, Message, Payload, Subscribe, Subscription};
+pub use bus::{
+    Ack, Bus, BusCapabilities, BusError, BusErrorKind, Delivery, Message, Payload, Subscribe, Subscription,
+    is_work_subject,
+};
 pub use clock::{Busy, BusyGauge, Clock, SystemClock};
 pub use ids::{IdSource, SeededIds, SystemIds};
 pub use judge::{counter_after, expiry_after};

@@ -1,4 +1,7 @@
 //! What tests of coretex, of its adapters and of its users are made of.
 
-#[cfg(feature = "conformance")]
+mod clock;
+#[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+
+pub use clock::VirtualClock;

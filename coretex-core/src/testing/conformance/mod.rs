@@ -6,4 +6,6 @@
 //! }
 //! ```
 
+pub mod blobs;
+pub mod bus;
 pub mod store;
