@@ -32,7 +32,12 @@ fn scope() -> Value {
         .map(|n| json!({"id": n, "name": format!("item number {n}"), "price": f64::from(n) * 1.5, "tags": ["a", "b"]}))
         .collect();
     let steps: serde_json::Map<String, Value> = (0..21)
-        .map(|n| (format!("step-{n}"), json!({"status": "succeeded", "output": {"x": n, "url": "https://example.org/some/where"}})))
+        .map(|n| {
+            (
+                format!("step-{n}"),
+                json!({"status": "succeeded", "output": {"x": n, "url": "https://example.org/some/where"}}),
+            )
+        })
         .collect();
     json!({"input": {"name": "report", "count": 10, "items": items}, "ctx": {"region": "eu"}, "steps": steps})
 }
@@ -44,25 +49,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (name, text) in [
         ("path", "steps.step-7.output.x"),
         ("condition, one comparison", "steps.step-7.output.x > 3"),
-        (
-            "condition, typical",
-            "steps.step-7.output.x > 3 && input.name == 'report' || !input.missing",
-        ),
-        (
-            "filter and map over 100 items",
-            "input.items.filter(i, i.price > 30.0).map(i, i.name)",
-        ),
-        (
-            "exists over 100 items, last",
-            "input.items.exists(i, i.id == 99)",
-        ),
+        ("condition, typical", "steps.step-7.output.x > 3 && input.name == 'report' || !input.missing"),
+        ("filter and map over 100 items", "input.items.filter(i, i.price > 30.0).map(i, i.name)"),
+        ("exists over 100 items, last", "input.items.exists(i, i.id == 99)"),
     ] {
         let expr = Expr::compile(text, &options)?;
         measure(&format!("compile {name}"), || Expr::compile(text, &options));
         measure(&format!("evaluate {name}"), || expr.evaluate(&scope));
-        measure(&format!("evaluate_bool {name}"), || {
-            expr.evaluate_bool(&scope)
-        });
+        measure(&format!("evaluate_bool {name}"), || expr.evaluate_bool(&scope));
     }
 
     let source = json!({
@@ -70,15 +64,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "optional": "${input.missing}", "options": {"mode": "fast", "retries": [1, 2, 3], "deep": {"a": "b"}}
     });
     let template = Template::compile(&source, &options)?;
-    measure("compile template, 5 expressions", || {
-        Template::compile(&source, &options)
-    });
+    measure("compile template, 5 expressions", || Template::compile(&source, &options));
     measure("render template, 5 expressions", || template.render(&scope));
     let fixed = json!({"options": {"mode": "fast", "retries": [1, 2, 3], "deep": {"a": "b"}}});
     let fixed = Template::compile(&fixed, &options)?;
-    measure("render static template, shared", || {
-        fixed.render_shared(&scope)
-    });
+    measure("render static template, shared", || fixed.render_shared(&scope));
     let whole = Template::compile(&json!("${input}"), &options)?;
     measure("render `${input}`, 10 KB", || whole.render(&scope));
 
@@ -92,7 +82,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     measure("validate input, 100 items", || compiled.validate(input));
 
     let yaml: String = (0..50)
-        .map(|n| format!("- id: step-{n}\n  topic: job.demo.run\n  depends_on: [a, b]\n  input:\n    x: ${{input.x}}\n"))
+        .map(|n| {
+            format!("- id: step-{n}\n  topic: job.demo.run\n  depends_on: [a, b]\n  input:\n    x: ${{input.x}}\n")
+        })
         .collect();
     let json = document::parse("w.yaml", &yaml)?.to_string();
     measure("parse YAML, 50 steps", || document::parse("w.yaml", &yaml));

@@ -10,6 +10,8 @@ pub mod policy;
 pub mod ports;
 pub mod protocol;
 #[cfg(feature = "engine")]
+pub mod runtime;
+#[cfg(feature = "engine")]
 pub mod scheduler;
 #[cfg(any(test, feature = "engine", feature = "conformance"))]
 pub mod testing;

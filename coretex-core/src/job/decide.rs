@@ -189,7 +189,13 @@ fn gate(spec: &Arc<JobSpec>, grant: Option<&ApprovalGrant>, facts: &Facts<'_>, m
     }
 }
 
-fn proceed(spec: &Arc<JobSpec>, grant: Option<&ApprovalGrant>, decision: Decision, facts: &Facts<'_>, moves: &mut Moves) {
+fn proceed(
+    spec: &Arc<JobSpec>,
+    grant: Option<&ApprovalGrant>,
+    decision: Decision,
+    facts: &Facts<'_>,
+    moves: &mut Moves,
+) {
     match decision.outcome {
         Outcome::Allow | Outcome::AllowWithConstraints => dispatch(spec, decision, facts, moves),
         Outcome::RequireApproval => {
@@ -213,11 +219,7 @@ fn proceed(spec: &Arc<JobSpec>, grant: Option<&ApprovalGrant>, decision: Decisio
             moves.events.push(JobEvent::ApprovalRequired { decision, hash });
         }
         Outcome::Deny => {
-            let reason = if decision.reason.is_empty() {
-                "denied by policy".into()
-            } else {
-                decision.reason.clone()
-            };
+            let reason = if decision.reason.is_empty() { "denied by policy".into() } else { decision.reason.clone() };
             let failure = Failure::fatal(codes::SAFETY_DENIED, reason);
             moves.effects.push(report(spec, JobState::Denied, failure.clone()));
             moves.events.push(JobEvent::Denied { decision: Some(decision), failure });
@@ -317,5 +319,8 @@ fn request(spec: &JobSpec) -> PolicyRequest<'_> {
 
 /// `now + wait`, or the end of time.
 pub(crate) fn job_after(now: jiff::Timestamp, wait: Duration) -> jiff::Timestamp {
-    jiff::SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok()).unwrap_or(jiff::Timestamp::MAX)
+    jiff::SignedDuration::try_from(wait)
+        .ok()
+        .and_then(|wait| now.checked_add(wait).ok())
+        .unwrap_or(jiff::Timestamp::MAX)
 }

@@ -107,7 +107,8 @@ fn absorb(record: &JobRecord, moves: Moves, facts: &Facts<'_>) -> Transition {
     for event in &moves.events {
         job.apply(facts.now, event);
     }
-    let given_up = matches!(job.state, JobState::Failed | JobState::Denied | JobState::Timeout) && !before.is_terminal();
+    let given_up =
+        matches!(job.state, JobState::Failed | JobState::Denied | JobState::Timeout) && !before.is_terminal();
     let records = Records {
         opened: moves.opened.map(|request| *request).into_iter().collect(),
         closed: if moves.closed { vec![record.spec.id.to_string()] } else { Vec::new() },

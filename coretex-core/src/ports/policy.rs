@@ -2,12 +2,22 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::policy::{Decision, PolicyRequest};
+use futures::future::BoxFuture;
+
+use crate::policy::{Decision, Outcome, PolicyRequest};
 
 /// Hands out what is in force now.
 pub trait PolicyEngine: fmt::Debug + Send + Sync + 'static {
     /// The policy in force: immutable, so that every decision of one transition is made by the same one.
     fn snapshot(&self) -> Arc<dyn PolicySnapshot>;
+
+    /// Asks whoever a snapshot referred to with [`Verdict::Ask`]. The default fails closed.
+    fn ask<'a>(&'a self, _request: &'a PolicyRequest<'a>) -> BoxFuture<'a, Decision> {
+        Box::pin(async move {
+            let snapshot = self.snapshot().id().clone();
+            Decision::new(Outcome::Deny, "", "the policy refers to a remote kernel, and none is configured", snapshot)
+        })
+    }
 }
 
 /// One immutable version of the policy.

@@ -72,11 +72,7 @@ impl JobId {
     ///
     /// # Errors
     /// Run or step is empty or has characters that are not allowed, the attempt is zero, or the whole is too long.
-    pub fn new(
-        run: impl Into<String>,
-        step: impl Into<String>,
-        attempt: u32,
-    ) -> Result<Self, JobIdError> {
+    pub fn new(run: impl Into<String>, step: impl Into<String>, attempt: u32) -> Result<Self, JobIdError> {
         Self::build(run.into(), step.into(), None, attempt)
     }
 
@@ -84,21 +80,11 @@ impl JobId {
     ///
     /// # Errors
     /// As for [`new`](Self::new).
-    pub fn item(
-        run: impl Into<String>,
-        step: impl Into<String>,
-        index: u32,
-        attempt: u32,
-    ) -> Result<Self, JobIdError> {
+    pub fn item(run: impl Into<String>, step: impl Into<String>, index: u32, attempt: u32) -> Result<Self, JobIdError> {
         Self::build(run.into(), step.into(), Some(index), attempt)
     }
 
-    fn build(
-        run: String,
-        step: String,
-        index: Option<u32>,
-        attempt: u32,
-    ) -> Result<Self, JobIdError> {
+    fn build(run: String, step: String, index: Option<u32>, attempt: u32) -> Result<Self, JobIdError> {
         if run.is_empty() || step.is_empty() {
             return Err(JobIdError::Form(format!("{run}:{step}")));
         }
@@ -108,14 +94,8 @@ impl JobId {
         if !is_plain(&step) || step.contains([':', '@', '[', ']']) {
             return Err(JobIdError::IllegalCharacter(step));
         }
-        let attempt =
-            NonZeroU32::new(attempt).ok_or_else(|| JobIdError::Attempt(attempt.to_string()))?;
-        let id = Self {
-            run,
-            step,
-            index,
-            attempt,
-        };
+        let attempt = NonZeroU32::new(attempt).ok_or_else(|| JobIdError::Attempt(attempt.to_string()))?;
+        let id = Self { run, step, index, attempt };
         match id.to_string().len() {
             length if length > MAX_JOB_ID_BYTES => Err(JobIdError::TooLong { length }),
             _ => Ok(id),
@@ -178,10 +158,7 @@ impl FromStr for JobId {
             None => (step, None),
             Some((step, index)) => {
                 let index = index.strip_suffix(']').ok_or_else(form)?;
-                (
-                    step,
-                    Some(number(index).ok_or_else(|| JobIdError::Index(index.to_owned()))?),
-                )
+                (step, Some(number(index).ok_or_else(|| JobIdError::Index(index.to_owned()))?))
             }
         };
         Self::build(run.to_owned(), step.to_owned(), index, attempt)
@@ -269,15 +246,9 @@ mod tests {
     #[test]
     fn the_forms_of_the_platform_are_read() {
         let id: JobId = "run-1:fetch@1".parse().unwrap();
-        assert_eq!(
-            (id.run(), id.step(), id.index(), id.attempt()),
-            ("run-1", "fetch", None, 1)
-        );
+        assert_eq!((id.run(), id.step(), id.index(), id.attempt()), ("run-1", "fetch", None, 1));
         let id: JobId = "a:b:each[12]@3".parse().unwrap();
-        assert_eq!(
-            (id.run(), id.step(), id.index(), id.attempt()),
-            ("a:b", "each", Some(12), 3)
-        );
+        assert_eq!((id.run(), id.step(), id.index(), id.attempt()), ("a:b", "each", Some(12), 3));
         assert_eq!(id.with_attempt(4).unwrap().to_string(), "a:b:each[12]@4");
     }
 

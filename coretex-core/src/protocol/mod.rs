@@ -43,10 +43,7 @@ pub use self::{
         ActorType, AlertSeverity, ComponentRole, DecisionType, ErrorCode, JobPriority, JobStatus,
         WorkerHandshakeProofAlgorithm, WorkerHandshakePurpose, WorkerHandshakeRejectionReason,
     },
-    envelope::{
-        DecodeError, DecodeLimits, Envelope, Mode, RawJobRequest, Received, Violation, Violations,
-        validate,
-    },
+    envelope::{DecodeError, DecodeLimits, Envelope, Mode, RawJobRequest, Received, Violation, Violations, validate},
     job_id::{JobId, JobIdError},
     messages::{
         Budget, BusPacket, Compensation, ContextHints, DispatchIdentity, Handshake, Heartbeat, IdentityBinding,

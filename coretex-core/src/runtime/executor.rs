@@ -15,11 +15,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{
-    StreamExt,
-    future::BoxFuture,
-    stream::FuturesUnordered,
-};
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
@@ -36,9 +32,9 @@ use super::{
 };
 use crate::{
     job::Facts,
-    plane::{self, Input, JobRecord, Rejected, State, Transition},
+    plane::{self, Input, Rejected, State, Transition},
     ports::{Batch, Busy, Key, PolicySnapshot, StoreError, StoreErrorKind},
-    workflow::{Run, RunEffect, RunInput, Wake},
+    workflow::{Run, RunEffect, RunInput, StartRun, Wake},
 };
 
 /// Work for one aggregate.
@@ -336,11 +332,8 @@ impl Executor {
             default_job_timeout: shared.options.default_job_timeout,
         };
         let decided = match (&entry.state, &command.work) {
-            (None, Work::Start { workflow, start }) => {
-                plane::start(workflow, StartRun::clone(start), &facts).map(|transition| {
-                    (State::Run(Box::new(Run::new(workflow.clone()))), transition, false)
-                })
-            }
+            (None, Work::Start { workflow, start }) => plane::start(workflow, StartRun::clone(start), &facts)
+                .map(|transition| (State::Run(Box::new(Run::new(workflow.clone()))), transition, false)),
             (None, Work::Submit(spec)) => {
                 // The record begins with its own submission, so it starts one event further on.
                 let (record, transition) = plane::submit(spec, &facts);
@@ -355,7 +348,11 @@ impl Executor {
                 let answer = if same {
                     Ok(())
                 } else {
-                    Err(PlaneError::new(PlaneErrorKind::Conflict, "run_exists", format!("run `{}` exists already", start.id)))
+                    Err(PlaneError::new(
+                        PlaneErrorKind::Conflict,
+                        "run_exists",
+                        format!("run `{}` exists already", start.id),
+                    ))
                 };
                 return self.answer_in_order(command, answer);
             }
@@ -641,7 +638,8 @@ impl Executor {
         for mut command in entry.redo.drain(..) {
             command.tries += 1;
             tries = tries.max(command.tries);
-            let hopeless = matches!(error.kind(), StoreErrorKind::Invalid | StoreErrorKind::Closed | StoreErrorKind::Corrupt);
+            let hopeless =
+                matches!(error.kind(), StoreErrorKind::Invalid | StoreErrorKind::Closed | StoreErrorKind::Corrupt);
             let impatient = matches!(command.reply, Reply::Caller(_)) && command.tries >= CALLER_TRIES;
             if hopeless || impatient {
                 match command.reply {

@@ -62,9 +62,7 @@ impl Work {
     /// The same work again, after a commit was refused.
     pub(super) fn again(&self) -> Option<Self> {
         match self {
-            Self::Start { workflow, start } => {
-                Some(Self::Start { workflow: workflow.clone(), start: start.clone() })
-            }
+            Self::Start { workflow, start } => Some(Self::Start { workflow: workflow.clone(), start: start.clone() }),
             Self::Submit(spec) => Some(Self::Submit(spec.clone())),
             Self::Input(input) => Some(Self::Input(input.clone())),
             Self::Recover => Some(Self::Recover),

@@ -157,9 +157,10 @@ impl Routes {
                 .iter()
                 .map(|name| {
                     let offer = offers.entry(name).or_insert_with(|| {
-                        let capabilities = document.pools.get(name).map(|pool| {
-                            pool.requires.iter().map(|c| c.trim().to_lowercase()).collect::<BTreeSet<_>>()
-                        });
+                        let capabilities = document
+                            .pools
+                            .get(name)
+                            .map(|pool| pool.requires.iter().map(|c| c.trim().to_lowercase()).collect::<BTreeSet<_>>());
                         Arc::new(Offer { name: name.as_str().into(), capabilities: capabilities.unwrap_or_default() })
                     });
                     offer.clone()
@@ -187,9 +188,11 @@ impl Routes {
             return Ok(pool.clone());
         }
         let topic = topic.as_str();
-        let Some(pools) = self.exact.get(topic).or_else(|| {
-            self.patterns.iter().find(|(words, _)| matches(words, topic)).map(|(_, pools)| pools)
-        }) else {
+        let Some(pools) = self
+            .exact
+            .get(topic)
+            .or_else(|| self.patterns.iter().find(|(words, _)| matches(words, topic)).map(|(_, pools)| pools))
+        else {
             return Err(NoRoute::Unmapped(topic.to_owned()));
         };
         let lacks = |offer: &Offer| {

@@ -35,35 +35,12 @@ pub struct DocumentError {
 }
 
 impl DocumentError {
-    fn new(
-        code: &'static str,
-        name: &str,
-        text: &str,
-        place: (usize, usize),
-        reason: impl Into<String>,
-    ) -> Self {
+    fn new(code: &'static str, name: &str, text: &str, place: (usize, usize), reason: impl Into<String>) -> Self {
         let (line, column) = place;
-        let start = text
-            .split_inclusive('\n')
-            .take(line.saturating_sub(1))
-            .map(str::len)
-            .sum::<usize>();
-        let current = text
-            .get(start..)
-            .and_then(|tail| tail.lines().next())
-            .unwrap_or_default();
-        let within = current
-            .char_indices()
-            .nth(column.saturating_sub(1))
-            .map_or(current.len(), |(at, _)| at);
-        Self {
-            code,
-            name: name.to_owned(),
-            line,
-            column,
-            reason: reason.into(),
-            excerpt: excerpt(current, within),
-        }
+        let start = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum::<usize>();
+        let current = text.get(start..).and_then(|tail| tail.lines().next()).unwrap_or_default();
+        let within = current.char_indices().nth(column.saturating_sub(1)).map_or(current.len(), |(at, _)| at);
+        Self { code, name: name.to_owned(), line, column, reason: reason.into(), excerpt: excerpt(current, within) }
     }
 
     fn limit(name: &str, error: &LimitError) -> Self {
@@ -127,19 +104,13 @@ impl fmt::Debug for DocumentError {
 ///
 /// As [`parse_yaml`] and [`parse_json`].
 pub fn parse(name: &str, text: &str) -> Result<Value, DocumentError> {
-    let extension = name
-        .rsplit_once('.')
-        .map(|(_, extension)| extension.to_ascii_lowercase());
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
     let json = match extension.as_deref() {
         Some("json") => true,
         Some("yaml" | "yml") => false,
         _ => text.trim_start().starts_with(['{', '[']),
     };
-    if json {
-        parse_json(name, text.as_bytes())
-    } else {
-        parse_yaml(name, text)
-    }
+    if json { parse_json(name, text.as_bytes()) } else { parse_yaml(name, text) }
 }
 
 /// Parses one YAML document. An empty text is null.
@@ -188,23 +159,13 @@ pub fn parse_json(name: &str, bytes: &[u8]) -> Result<Value, DocumentError> {
         let head = bytes.get(..error.valid_up_to()).unwrap_or_default();
         let head = String::from_utf8_lossy(head);
         let place = crate::value::expr::position(&head, head.len());
-        DocumentError::new(
-            "document_invalid",
-            name,
-            &head,
-            place,
-            "the text is not UTF-8",
-        )
+        DocumentError::new("document_invalid", name, &head, place, "the text is not UTF-8")
     })?;
     let value: Strict = serde_json::from_str(text).map_err(|error| {
         let place = json_place(text, error.line(), error.column());
         let message = error.to_string();
         let reason = message.split(" at line ").next().unwrap_or_default();
-        let code = if reason.contains("recursion limit") {
-            "payload_too_deep"
-        } else {
-            "document_invalid"
-        };
+        let code = if reason.contains("recursion limit") { "payload_too_deep" } else { "document_invalid" };
         DocumentError::new(code, name, text, place, reason)
     })?;
     check_value(name, value.0)
@@ -217,12 +178,7 @@ fn json_place(text: &str, line: usize, column: usize) -> (usize, usize) {
         return (line - 1, nth(line - 1).chars().count() + 1);
     }
     let before = nth(line).get(..column.saturating_sub(1));
-    (
-        line.max(1),
-        before
-            .map_or(column, |head| head.chars().count() + 1)
-            .max(1),
-    )
+    (line.max(1), before.map_or(column, |head| head.chars().count() + 1).max(1))
 }
 
 fn check_bytes(name: &str, bytes: usize) -> Result<(), DocumentError> {
@@ -316,9 +272,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_f64<E: serde::de::Error>(self, double: f64) -> Result<Value, E> {
-        serde_json::Number::from_f64(double)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("a number must be finite"))
+        serde_json::Number::from_f64(double).map(Value::Number).ok_or_else(|| E::custom("a number must be finite"))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Value, E> {
@@ -353,9 +307,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
             if map.contains_key(&key) {
-                return Err(A::Error::custom(format_args!(
-                    "the key `{key}` is repeated"
-                )));
+                return Err(A::Error::custom(format_args!("the key `{key}` is repeated")));
             }
             let item = access.next_value_seed(Self)?;
             map.insert(key, item);

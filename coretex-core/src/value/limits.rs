@@ -27,11 +27,7 @@ pub struct Limits {
 
 impl Limits {
     /// No bounds at all.
-    pub const UNLIMITED: Self = Self {
-        max_bytes: usize::MAX,
-        max_depth: usize::MAX,
-        max_nodes: usize::MAX,
-    };
+    pub const UNLIMITED: Self = Self { max_bytes: usize::MAX, max_depth: usize::MAX, max_nodes: usize::MAX };
 
     /// Accepts or refuses `value`.
     ///
@@ -47,11 +43,7 @@ impl Limits {
 impl Default for Limits {
     /// 8 MiB, 64 levels, one million nodes.
     fn default() -> Self {
-        Self {
-            max_bytes: 8 * 1024 * 1024,
-            max_depth: 64,
-            max_nodes: 1_000_000,
-        }
+        Self { max_bytes: 8 * 1024 * 1024, max_depth: 64, max_nodes: 1_000_000 }
     }
 }
 
@@ -104,14 +96,7 @@ impl LimitError {
             LimitErrorKind::Nodes => ("too large", "values", "pass large data by pointer"),
             LimitErrorKind::Depth => ("nested too deeply", "levels", "flatten it"),
         };
-        Self {
-            kind,
-            path,
-            limit,
-            what,
-            unit,
-            advice,
-        }
+        Self { kind, path, limit, what, unit, advice }
     }
 
     /// Which limit was crossed.

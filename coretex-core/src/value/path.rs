@@ -70,12 +70,7 @@ impl PathError {
     }
 
     fn unwritable(code: &'static str, path: &Path, reason: impl Into<String>) -> Self {
-        Self {
-            code,
-            text: path.to_string(),
-            offset: 0,
-            reason: reason.into(),
-        }
+        Self { code, text: path.to_string(), offset: 0, reason: reason.into() }
     }
 
     /// `path_invalid` (not a path), `path_reserved` (under `steps`) or `path_conflict` (the value
@@ -102,40 +97,22 @@ impl Path {
     pub fn parse(text: &str) -> Result<Self, PathError> {
         let body = text.trim();
         if body.is_empty() {
-            return Err(PathError::invalid(
-                text,
-                0,
-                "it is empty; write a key such as `result`",
-            ));
+            return Err(PathError::invalid(text, 0, "it is empty; write a key such as `result`"));
         }
         if body.len() > MAX_BYTES {
-            return Err(PathError::invalid(
-                body,
-                0,
-                format_args!("longer than {MAX_BYTES} bytes"),
-            ));
+            return Err(PathError::invalid(body, 0, format_args!("longer than {MAX_BYTES} bytes")));
         }
         let mut segments = Vec::new();
         let mut rest = body;
         loop {
             let offset = body.len() - rest.len();
             if segments.len() == MAX_SEGMENTS {
-                return Err(PathError::invalid(
-                    body,
-                    offset,
-                    format_args!("more than {MAX_SEGMENTS} segments"),
-                ));
+                return Err(PathError::invalid(body, offset, format_args!("more than {MAX_SEGMENTS} segments")));
             }
-            let (segment, tail) = if let (Some(inner), false) =
-                (rest.strip_prefix('['), segments.is_empty())
-            {
+            let (segment, tail) = if let (Some(inner), false) = (rest.strip_prefix('['), segments.is_empty()) {
                 bracket(body, inner)?
             } else {
-                let keyed = if segments.is_empty() {
-                    Some(rest)
-                } else {
-                    rest.strip_prefix('.')
-                };
+                let keyed = if segments.is_empty() { Some(rest) } else { rest.strip_prefix('.') };
                 let Some(keyed) = keyed else {
                     return Err(PathError::invalid(body, offset, "expected `.` or `[`"));
                 };
@@ -157,9 +134,7 @@ impl Path {
                 break;
             }
         }
-        Ok(Self {
-            segments: segments.into(),
-        })
+        Ok(Self { segments: segments.into() })
     }
 
     /// The segments, the first of which is a key.
@@ -195,24 +170,19 @@ impl Path {
             return Err(PathError::unwritable(
                 "path_reserved",
                 self,
-                format!(
-                    "is reserved: `{RESERVED_ROOT}` is written by the platform; choose another root"
-                ),
+                format!("is reserved: `{RESERVED_ROOT}` is written by the platform; choose another root"),
             ));
         }
         self.check_writable(target)?;
         let mut slot = target;
         for segment in &self.segments {
             let next = match (segment, slot) {
-                (segment, Value::Array(items)) => {
-                    position(segment).and_then(|at| items.get_mut(at))
-                }
+                (segment, Value::Array(items)) => position(segment).and_then(|at| items.get_mut(at)),
                 (Segment::Key(key), slot) => {
                     if !slot.is_object() {
                         *slot = Value::Object(Map::new());
                     }
-                    slot.as_object_mut()
-                        .map(|map| map.entry(key.as_ref()).or_insert(Value::Null))
+                    slot.as_object_mut().map(|map| map.entry(key.as_ref()).or_insert(Value::Null))
                 }
                 (Segment::Index(_), _) => None,
             };
@@ -231,12 +201,10 @@ impl Path {
         let mut here = Some(target);
         for segment in &self.segments {
             here = match (segment, here) {
-                (segment, Some(Value::Array(items))) => {
-                    match position(segment).and_then(|at| items.get(at)) {
-                        Some(item) => Some(item),
-                        None => return Err(self.conflict(segment)),
-                    }
-                }
+                (segment, Some(Value::Array(items))) => match position(segment).and_then(|at| items.get(at)) {
+                    Some(item) => Some(item),
+                    None => return Err(self.conflict(segment)),
+                },
                 (Segment::Key(key), Some(Value::Object(map))) => map.get(key.as_ref()),
                 (Segment::Key(_), _) => None,
                 (Segment::Index(_), _) => return Err(self.conflict(segment)),
@@ -296,8 +264,7 @@ fn bracket<'t>(body: &str, inner: &'t str) -> Result<(Segment, &'t str), PathErr
                         return Err(PathError::invalid(
                             body,
                             at,
-                            r"only \\, \' and \dquote may follow a backslash"
-                                .replace("dquote", "\""),
+                            r"only \\, \' and \dquote may follow a backslash".replace("dquote", "\""),
                         ));
                     }
                 },
@@ -305,27 +272,18 @@ fn bracket<'t>(body: &str, inner: &'t str) -> Result<(Segment, &'t str), PathErr
                 None => return Err(PathError::invalid(body, at, "the quoted key does not end")),
             }
         };
-        (
-            Segment::Key(key.into()),
-            inner.get(end..).unwrap_or_default(),
-        )
+        (Segment::Key(key.into()), inner.get(end..).unwrap_or_default())
     } else {
-        let end = inner
-            .find(|ch: char| !ch.is_ascii_digit())
-            .unwrap_or(inner.len());
+        let end = inner.find(|ch: char| !ch.is_ascii_digit()).unwrap_or(inner.len());
         let (digits, tail) = inner.split_at(end);
-        let index = digits.parse().map_err(|_| {
-            PathError::invalid(body, at, "expected a position such as [0] or a quoted key")
-        })?;
+        let index = digits
+            .parse()
+            .map_err(|_| PathError::invalid(body, at, "expected a position such as [0] or a quoted key"))?;
         (Segment::Index(index), tail)
     };
     match tail.strip_prefix(']') {
         Some(tail) => Ok((segment, tail)),
-        None => Err(PathError::invalid(
-            body,
-            body.len() - tail.len(),
-            "expected `]`",
-        )),
+        None => Err(PathError::invalid(body, body.len() - tail.len(), "expected `]`")),
     }
 }
 

@@ -74,11 +74,7 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = if self.path.is_empty() {
-            "/"
-        } else {
-            &self.path
-        };
+        let path = if self.path.is_empty() { "/" } else { &self.path };
         write!(f, "`{path}`: {}", self.message)
     }
 }
@@ -93,16 +89,11 @@ impl Schema {
     pub fn compile(schema: &Value) -> Result<Self, SchemaError> {
         Limits::default()
             .check(schema)
-            .map_err(|error| SchemaError {
-                path: String::new(),
-                reason: error.to_string(),
-            })?;
+            .map_err(|error| SchemaError { path: String::new(), reason: error.to_string() })?;
         if let Some(external) = external_reference(schema) {
             return Err(SchemaError {
                 path: String::new(),
-                reason: format!(
-                    "`{external}` refers outside of the schema; copy what it names into `$defs`"
-                ),
+                reason: format!("`{external}` refers outside of the schema; copy what it names into `$defs`"),
             });
         }
         let patterns = jsonschema::PatternOptions::fancy_regex()
@@ -150,9 +141,7 @@ impl Schema {
 
 impl fmt::Debug for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Schema")
-            .field("draft", &self.0.draft())
-            .finish_non_exhaustive()
+        f.debug_struct("Schema").field("draft", &self.0.draft()).finish_non_exhaustive()
     }
 }
 
@@ -168,9 +157,7 @@ fn external_reference(schema: &Value) -> Option<&str> {
                 for (key, item) in map {
                     match (key.as_str(), item) {
                         ("$id" | "id", Value::String(id)) => ids.push(id.trim_end_matches('#')),
-                        ("$ref" | "$dynamicRef", Value::String(target)) => {
-                            references.push(target.as_str())
-                        }
+                        ("$ref" | "$dynamicRef", Value::String(target)) => references.push(target.as_str()),
                         // Example data is not a schema.
                         ("const" | "enum" | "default" | "examples", _) => {}
                         _ => stack.push(item),

@@ -16,9 +16,7 @@ use std::sync::Arc;
 
 use serde_json::Map;
 
-use crate::value::expr::{
-    Budget, CompileOptions, EvalError, Expr, ExprError, References, Scope, position, string_at,
-};
+use crate::value::expr::{Budget, CompileOptions, EvalError, Expr, ExprError, References, Scope, position, string_at};
 use crate::value::json::{Value, print_into};
 use crate::value::limits::{LimitError, Limits};
 
@@ -73,9 +71,7 @@ pub struct TemplateError {
 #[non_exhaustive]
 pub enum TemplateErrorReason {
     /// A `${` without its `}`.
-    #[error(
-        "the `${{` at {line}:{column} is not closed; add `}}`, or write `$${{` for a literal `${{`"
-    )]
+    #[error("the `${{` at {line}:{column} is not closed; add `}}`, or write `$${{` for a literal `${{`")]
     Unterminated {
         /// Line within the string, from 1.
         line: usize,
@@ -124,23 +120,10 @@ impl Template {
     pub fn compile(source: &Value, options: &CompileOptions) -> Result<Self, TemplateError> {
         Limits::default()
             .check(source)
-            .map_err(|error| TemplateError {
-                path: error.path().to_owned(),
-                reason: error.into(),
-            })?;
-        let mut compiler = Compiler {
-            options,
-            references: References::default(),
-            warnings: Vec::new(),
-        };
-        let tree = compiler
-            .tree(source, &mut String::new())?
-            .unwrap_or_else(|| Tree::Static(Arc::new(source.clone())));
-        Ok(Self(Arc::new(Compiled {
-            tree,
-            references: compiler.references,
-            warnings: compiler.warnings,
-        })))
+            .map_err(|error| TemplateError { path: error.path().to_owned(), reason: error.into() })?;
+        let mut compiler = Compiler { options, references: References::default(), warnings: Vec::new() };
+        let tree = compiler.tree(source, &mut String::new())?.unwrap_or_else(|| Tree::Static(Arc::new(source.clone())));
+        Ok(Self(Arc::new(Compiled { tree, references: compiler.references, warnings: compiler.warnings })))
     }
 
     /// What all expressions together read.
@@ -245,18 +228,13 @@ impl Compiler<'_> {
         if !text.contains("${") {
             return Ok(None);
         }
-        let fail = |reason: TemplateErrorReason| TemplateError {
-            path: path.to_owned(),
-            reason,
-        };
+        let fail = |reason: TemplateErrorReason| TemplateError { path: path.to_owned(), reason };
         let trimmed = text.trim();
         if let Some(body) = trimmed.strip_prefix("${")
             && let Some(end) = closing_brace(body)
             && end + 1 == body.len()
         {
-            let expr = self
-                .expr(body.get(..end).unwrap_or_default())
-                .map_err(fail)?;
+            let expr = self.expr(body.get(..end).unwrap_or_default()).map_err(fail)?;
             return Ok(Some(Tree::Whole(expr, path.into())));
         }
         let mut pieces = Vec::new();
@@ -279,9 +257,7 @@ impl Compiler<'_> {
             if !literal.is_empty() {
                 pieces.push(Piece::Literal(std::mem::take(&mut literal).into()));
             }
-            let expr = self
-                .expr(body.get(..end).unwrap_or_default())
-                .map_err(fail)?;
+            let expr = self.expr(body.get(..end).unwrap_or_default()).map_err(fail)?;
             pieces.push(Piece::Expr(expr));
             rest = body.get(end + 1..).unwrap_or_default();
         }
@@ -344,9 +320,7 @@ fn render(tree: &Tree, scope: &dyn Scope, budget: &mut Budget) -> Result<Option<
     Ok(Some(match tree {
         Tree::Static(value) => (**value).clone(),
         Tree::Whole(expr, path) => {
-            return expr
-                .evaluate_within(scope, budget)
-                .map_err(|error| error.at_template_path(path));
+            return expr.evaluate_within(scope, budget).map_err(|error| error.at_template_path(path));
         }
         Tree::Text(pieces, path) => {
             let mut out = String::new();
@@ -354,9 +328,8 @@ fn render(tree: &Tree, scope: &dyn Scope, budget: &mut Budget) -> Result<Option<
                 match piece {
                     Piece::Literal(text) => out.push_str(text),
                     Piece::Expr(expr) => {
-                        let value = expr
-                            .evaluate_within(scope, budget)
-                            .map_err(|error| error.at_template_path(path))?;
+                        let value =
+                            expr.evaluate_within(scope, budget).map_err(|error| error.at_template_path(path))?;
                         print_into(&value.unwrap_or_default(), &mut out);
                     }
                 }

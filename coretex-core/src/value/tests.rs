@@ -144,26 +144,11 @@ proptest! {
 
 #[test]
 fn truthiness_is_the_established_one() {
-    for value in [
-        json!(null),
-        json!(false),
-        json!(""),
-        json!(0),
-        json!(0.0),
-        json!(-0.0),
-    ] {
+    for value in [json!(null), json!(false), json!(""), json!(0), json!(0.0), json!(-0.0)] {
         assert!(!truthy(&value), "{value}");
     }
-    for value in [
-        json!(true),
-        json!("0"),
-        json!("false"),
-        json!(-1),
-        json!(0.1),
-        json!(u64::MAX),
-        json!([]),
-        json!({}),
-    ] {
+    for value in [json!(true), json!("0"), json!("false"), json!(-1), json!(0.1), json!(u64::MAX), json!([]), json!({})]
+    {
         assert!(truthy(&value), "{value}");
     }
 }
@@ -172,42 +157,23 @@ fn truthiness_is_the_established_one() {
 fn digests_are_sha256_of_the_canonical_text() {
     let value = json!({"b": [1, 2.0, "é\n"], "a": null});
     assert_eq!(canonical(&value), "{\"a\":null,\"b\":[1,2.0,\"é\\n\"]}");
-    assert_eq!(
-        digest(&json!("")),
-        "12ae32cb1ec02d01eda3581b127c1fee3b0dc53572ed6baf239721a03d82e126"
-    );
+    assert_eq!(digest(&json!("")), "12ae32cb1ec02d01eda3581b127c1fee3b0dc53572ed6baf239721a03d82e126");
 }
 
 #[test]
 fn limits_name_the_place_and_the_limit() {
-    let limits = Limits {
-        max_bytes: 100,
-        max_depth: 3,
-        max_nodes: 10,
-    };
+    let limits = Limits { max_bytes: 100, max_depth: 3, max_nodes: 10 };
     let cases = [
         (json!({"a": [{"b": [1]}]}), "payload_too_deep", "a[0].b", 3),
         (json!({"a": "x".repeat(100)}), "payload_too_large", "a", 100),
-        (
-            json!([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
-            "payload_too_large",
-            "[9]",
-            10,
-        ),
+        (json!([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), "payload_too_large", "[9]", 10),
     ];
     for (value, code, path, limit) in cases {
         let error = limits.check(&value).unwrap_err();
-        assert_eq!(
-            (error.code(), error.path(), error.limit()),
-            (code, path, limit),
-            "{error}"
-        );
+        assert_eq!((error.code(), error.path(), error.limit()), (code, path, limit), "{error}");
     }
     let error = limits.check(&json!({"a": [{"b": [1]}]})).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "payload is nested too deeply at `a[0].b` (limit: 3 levels); flatten it"
-    );
+    assert_eq!(error.to_string(), "payload is nested too deeply at `a[0].b` (limit: 3 levels); flatten it");
 }
 
 #[test]
@@ -232,11 +198,7 @@ fn paths_read_maps_and_positions() {
         ("steps.fetch-data.output.items[7]", None),
         ("m.0.deeper", None),
     ] {
-        assert_eq!(
-            Path::parse(text).unwrap().get(&value),
-            expected.as_ref(),
-            "{text}"
-        );
+        assert_eq!(Path::parse(text).unwrap().get(&value), expected.as_ref(), "{text}");
     }
 }
 
@@ -254,11 +216,7 @@ fn path_errors_have_positions() {
         ("é.", 3, "column 3"),
     ] {
         let error = Path::parse(text).unwrap_err();
-        assert_eq!(
-            (error.code(), error.offset()),
-            ("path_invalid", offset),
-            "{error}"
-        );
+        assert_eq!((error.code(), error.offset()), ("path_invalid", offset), "{error}");
         assert!(error.to_string().contains(shown), "{error}");
     }
     assert!(Path::parse(&"a.".repeat(600)).is_err());
@@ -268,12 +226,8 @@ fn path_errors_have_positions() {
 #[test]
 fn output_paths_create_maps_and_never_touch_steps() {
     let mut context = json!({"kept": 1, "scalar": "x", "list": [1, 2]});
-    let mut set = |text: &str, value: Value| {
-        Path::parse(text)
-            .unwrap()
-            .set(&mut context, value)
-            .map_err(|error| error.code())
-    };
+    let mut set =
+        |text: &str, value: Value| Path::parse(text).unwrap().set(&mut context, value).map_err(|error| error.code());
     assert_eq!(set("a.b.c", json!(1)), Ok(()));
     assert_eq!(set("scalar.inner", json!(2)), Ok(()));
     assert_eq!(set("list[1]", json!(3)), Ok(()));
@@ -283,8 +237,5 @@ fn output_paths_create_maps_and_never_touch_steps() {
     assert_eq!(set("fresh[0]", json!(0)), Err("path_conflict"));
     assert_eq!(set("steps.x", json!(0)), Err("path_reserved"));
     assert_eq!(set("steps", json!(0)), Err("path_reserved"));
-    assert_eq!(
-        context,
-        json!({"kept": 1, "scalar": {"inner": 2}, "list": [{"x": 4}, 3], "a": {"b": {"c": 1}}})
-    );
+    assert_eq!(context, json!({"kept": 1, "scalar": {"inner": 2}, "list": [{"x": 4}, 3], "a": {"b": {"c": 1}}}));
 }

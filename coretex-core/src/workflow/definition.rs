@@ -8,10 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{
-    DefinitionError, Problem, RetrySpec, StepSpec, StepType, WorkflowSpec,
-    check::find_cycle,
-};
+use super::{DefinitionError, Problem, RetrySpec, StepSpec, StepType, WorkflowSpec, check::find_cycle};
 use crate::{
     job::{StepId, TenantId, Topic, WorkflowId},
     policy::JobMeta,
@@ -298,13 +295,23 @@ struct Compiler {
 }
 
 impl Compiler {
-    fn problem(&mut self, code: &'static str, path: impl Into<String>, message: impl Into<String>, help: impl Into<String>) {
+    fn problem(
+        &mut self,
+        code: &'static str,
+        path: impl Into<String>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.problems.push(Problem { code, path: path.into(), message: message.into(), help: help.into() });
     }
 
     fn workflow(&mut self, mut spec: WorkflowSpec) -> Option<Workflow> {
         let id = self.parsed("id", WorkflowId::parse(&spec.id))?;
-        let tenant = if spec.org_id.is_empty() { TenantId::default() } else { self.parsed("org_id", TenantId::parse(&spec.org_id))? };
+        let tenant = if spec.org_id.is_empty() {
+            TenantId::default()
+        } else {
+            self.parsed("org_id", TenantId::parse(&spec.org_id))?
+        };
         if spec.steps.is_empty() {
             self.problem("workflow_empty", "steps", "a workflow needs at least one step", "add a step");
         }
@@ -385,7 +392,12 @@ impl Compiler {
                         Some(name) => format!("did you mean `{name}`?"),
                         None => "name a step of this workflow".into(),
                     };
-                    self.problem("unknown_dependency", format!("{path}.depends_on[{n}]"), format!("there is no step `{dep}`"), help);
+                    self.problem(
+                        "unknown_dependency",
+                        format!("{path}.depends_on[{n}]"),
+                        format!("there is no step `{dep}`"),
+                        help,
+                    );
                 }
                 // Naming a step twice means the same as naming it once.
                 Some(dep) if seen.insert(*dep) => depends_on.push(*dep),
@@ -402,7 +414,12 @@ impl Compiler {
             && !value.is_object()
             && !value.is_string()
         {
-            self.problem("wrong_type", format!("{path}.input"), format!("it is {}, not a map", kind_name(value)), "write a map, or one `${...}`");
+            self.problem(
+                "wrong_type",
+                format!("{path}.input"),
+                format!("it is {}, not a map", kind_name(value)),
+                "write a map, or one `${...}`",
+            );
         }
         let (gate, kind) = self.kind(workflow, &path, spec, condition, options, &mut references);
         let retry = spec.retry.clone();
@@ -413,12 +430,22 @@ impl Compiler {
             parsed
                 .map_err(|error| {
                     let message = error.to_string();
-                    self.problem("path_invalid", format!("{path}.output_path"), message, "write a dotted path such as `report.summary`");
+                    self.problem(
+                        "path_invalid",
+                        format!("{path}.output_path"),
+                        message,
+                        "write a dotted path such as `report.summary`",
+                    );
                 })
                 .ok()
         });
         if output_path.as_ref().is_some_and(|output| output.root() == "steps") {
-            self.problem("path_reserved", format!("{path}.output_path"), "`steps` is where the outputs of steps are kept", "choose another first word");
+            self.problem(
+                "path_reserved",
+                format!("{path}.output_path"),
+                "`steps` is where the outputs of steps are kept",
+                "choose another first word",
+            );
         }
         let input_schema = self.schema(&format!("{path}.input_schema"), spec.input_schema.as_ref());
         let output_schema = self.schema(&format!("{path}.output_schema"), spec.output_schema.as_ref());
@@ -467,7 +494,12 @@ impl Compiler {
             StepType::Notify => (condition, Some(StepKind::Notify)),
             StepType::Condition => {
                 if spec.condition.is_empty() {
-                    self.problem("condition_missing", format!("{path}.condition"), "a condition step needs an expression", "write `condition: input.severity == \"high\"`");
+                    self.problem(
+                        "condition_missing",
+                        format!("{path}.condition"),
+                        "a condition step needs an expression",
+                        "write `condition: input.severity == \"high\"`",
+                    );
                 }
                 (None, condition.map(StepKind::Condition))
             }
@@ -475,7 +507,13 @@ impl Compiler {
         }
     }
 
-    fn delay(&mut self, path: &str, spec: &StepSpec, options: &CompileOptions, references: &mut References) -> Option<StepKind> {
+    fn delay(
+        &mut self,
+        path: &str,
+        spec: &StepSpec,
+        options: &CompileOptions,
+        references: &mut References,
+    ) -> Option<StepKind> {
         self.seconds(&format!("{path}.delay_sec"), spec.delay_sec);
         let seconds = if spec.delay_sec > 0 { spec.delay_sec } else { spec.timeout_sec };
         let wait = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
@@ -485,7 +523,12 @@ impl Compiler {
         let place = format!("{path}.delay_until");
         if !spec.delay_until.contains("${") && spec.delay_until.parse::<Timestamp>().is_err() {
             let message = format!("`{}` is not a point in time", spec.delay_until);
-            self.problem("time_invalid", place, message, "write it as `2026-01-31T12:00:00Z`, or as a template that gives that");
+            self.problem(
+                "time_invalid",
+                place,
+                message,
+                "write it as `2026-01-31T12:00:00Z`, or as a template that gives that",
+            );
             return None;
         }
         let until = self.template(&place, Some(&Value::String(spec.delay_until.clone())), options, references)?;
@@ -502,24 +545,50 @@ impl Compiler {
             #[expect(clippy::cast_precision_loss, reason = "a bound, not a count")]
             let limit = MAX_SECONDS as f64;
             if !(0.0..=limit).contains(&number) {
-                self.problem("out_of_range", format!("{path}.retry.{name}"), format!("{number} is out of range"), "use a number from 0 to ten years of seconds");
+                self.problem(
+                    "out_of_range",
+                    format!("{path}.retry.{name}"),
+                    format!("{number} is out of range"),
+                    "use a number from 0 to ten years of seconds",
+                );
             }
         }
         if retry.jitter.is_some_and(|jitter| !(0.0..=1.0).contains(&jitter)) {
-            self.problem("out_of_range", format!("{path}.retry.jitter"), "it is out of range", "use a number from 0 to 1");
+            self.problem(
+                "out_of_range",
+                format!("{path}.retry.jitter"),
+                "it is out of range",
+                "use a number from 0 to 1",
+            );
         }
         if retry.max_retries > 10_000 {
-            self.problem("out_of_range", format!("{path}.retry.max_retries"), format!("{} is more than 10000", retry.max_retries), "use at most 10000");
+            self.problem(
+                "out_of_range",
+                format!("{path}.retry.max_retries"),
+                format!("{} is more than 10000", retry.max_retries),
+                "use at most 10000",
+            );
         }
     }
 
     fn seconds(&mut self, path: &str, seconds: i64) {
         if !(0..=MAX_SECONDS).contains(&seconds) {
-            self.problem("out_of_range", path, format!("{seconds} seconds are out of range"), format!("use 0 to {MAX_SECONDS}"));
+            self.problem(
+                "out_of_range",
+                path,
+                format!("{seconds} seconds are out of range"),
+                format!("use 0 to {MAX_SECONDS}"),
+            );
         }
     }
 
-    fn expression(&mut self, path: &str, text: &str, options: &CompileOptions, references: &mut References) -> Option<Expr> {
+    fn expression(
+        &mut self,
+        path: &str,
+        text: &str,
+        options: &CompileOptions,
+        references: &mut References,
+    ) -> Option<Expr> {
         if text.trim().is_empty() {
             return None;
         }
@@ -537,7 +606,13 @@ impl Compiler {
         }
     }
 
-    fn template(&mut self, path: &str, value: Option<&Value>, options: &CompileOptions, references: &mut References) -> Option<Template> {
+    fn template(
+        &mut self,
+        path: &str,
+        value: Option<&Value>,
+        options: &CompileOptions,
+        references: &mut References,
+    ) -> Option<Template> {
         match Template::compile(value?, options) {
             Ok(template) => {
                 references.merge(template.references());
@@ -545,7 +620,12 @@ impl Compiler {
                 Some(template)
             }
             Err(error) => {
-                self.problem(error.code(), format!("{path}{}", place_within(error.path())), error.to_string(), "correct the template");
+                self.problem(
+                    error.code(),
+                    format!("{path}{}", place_within(error.path())),
+                    error.to_string(),
+                    "correct the template",
+                );
                 None
             }
         }
@@ -573,9 +653,7 @@ impl Compiler {
     }
 
     fn parsed<T>(&mut self, path: &str, result: Result<T, crate::job::IdError>) -> Option<T> {
-        result
-            .map_err(|error| self.problem(error.code(), path, error.to_string(), "choose another name"))
-            .ok()
+        result.map_err(|error| self.problem(error.code(), path, error.to_string(), "choose another name")).ok()
     }
 
     /// Warns where a step reads a step that it does not wait for.

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{
-    RunEvent, RunStatus, StepKind, StepRun, StepStatus, Workflow,
-    state::RunCore,
-};
+use super::{RunEvent, RunStatus, StepKind, StepRun, StepStatus, Workflow, state::RunCore};
 use crate::job::{Failure, Job, JobId, JobState, Output, StepId};
 
 /// State that events can be folded into.

@@ -208,7 +208,10 @@ impl Run {
         let steps: Vec<StepRun> = workflow
             .steps()
             .iter()
-            .map(|step| StepRun { open_deps: u32::try_from(step.depends_on.len()).unwrap_or(u32::MAX), ..StepRun::default() })
+            .map(|step| StepRun {
+                open_deps: u32::try_from(step.depends_on.len()).unwrap_or(u32::MAX),
+                ..StepRun::default()
+            })
             .collect();
         let core = RunCore { open: u32::try_from(steps.len()).unwrap_or(u32::MAX), ..RunCore::default() };
         Self { workflow, core, steps, head: 0 }
@@ -349,7 +352,12 @@ impl Run {
     /// # Errors
     /// Never for a state that was folded from events.
     pub fn to_snapshot(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(&Snapshot { core: &self.core, steps: &self.steps, head: self.head })
+        serde_json::to_vec(&Snapshot {
+            digest: self.workflow.digest(),
+            core: &self.core,
+            steps: &self.steps,
+            head: self.head,
+        })
     }
 
     /// The state from a snapshot record of a run of `workflow`.
@@ -367,6 +375,7 @@ impl Run {
 
 #[derive(Serialize)]
 struct Snapshot<'a> {
+    digest: &'a str,
     core: &'a RunCore,
     steps: &'a [StepRun],
     head: u64,
@@ -411,6 +420,9 @@ impl RunEvent {
     /// Whether the event ends the run.
     #[must_use]
     pub const fn ends_run(&self) -> bool {
-        matches!(self, Self::RunSucceeded { .. } | Self::RunFailed { .. } | Self::RunCancelled { .. } | Self::RunTimedOut)
+        matches!(
+            self,
+            Self::RunSucceeded { .. } | Self::RunFailed { .. } | Self::RunCancelled { .. } | Self::RunTimedOut
+        )
     }
 }

@@ -158,9 +158,10 @@ impl RunView {
             started_at: Some(core.created_at),
             completed_at: core.completed_at,
             output: None,
-            error: core.failure.as_ref().map(|failure| {
-                json!({"code": failure.code, "message": failure.message, "step": core.failed_step})
-            }),
+            error: core
+                .failure
+                .as_ref()
+                .map(|failure| json!({"code": failure.code, "message": failure.message, "step": core.failed_step})),
             steps,
             created_at: core.created_at,
             updated_at: core.updated_at,

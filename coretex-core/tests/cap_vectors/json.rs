@@ -26,21 +26,13 @@ pub(crate) fn decode(message: &str, bytes: &[u8]) -> Value {
     let short = message.strip_prefix(PACKAGE).unwrap_or(message);
     for wire in fields(bytes) {
         let wire = wire.unwrap();
-        let field = SCHEMA["messages"][short]["fields"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|field| field["number"] == wire.number);
+        let field =
+            SCHEMA["messages"][short]["fields"].as_array().unwrap().iter().find(|field| field["number"] == wire.number);
         let Some(field) = field else { continue };
         let kind = field["type"].as_str().unwrap();
         let name = field["name"].as_str().unwrap().to_owned();
         if let Some(kinds) = kind.strip_prefix("map<") {
-            let kind = kinds
-                .trim_end_matches('>')
-                .split_once(',')
-                .unwrap()
-                .1
-                .trim();
+            let kind = kinds.trim_end_matches('>').split_once(',').unwrap().1.trim();
             let (key, value) = entry(bytes_of(wire.value), kind);
             let map = object.entry(name).or_insert_with(|| json!({}));
             map.as_object_mut().unwrap().insert(key, value);
@@ -98,11 +90,7 @@ fn float(number: f64) -> Value {
     if number.is_nan() {
         json!("NaN")
     } else if number.is_infinite() {
-        json!(if number > 0.0 {
-            "Infinity"
-        } else {
-            "-Infinity"
-        })
+        json!(if number > 0.0 { "Infinity" } else { "-Infinity" })
     } else {
         json!(number)
     }
@@ -117,11 +105,7 @@ fn bytes_of(value: WireValue<'_>) -> &[u8] {
 
 fn entry(bytes: &[u8], kind: &str) -> (String, Value) {
     let mut key = String::new();
-    let mut value = if kind == "bool" {
-        json!(false)
-    } else {
-        json!("")
-    };
+    let mut value = if kind == "bool" { json!(false) } else { json!("") };
     for wire in fields(bytes) {
         let wire = wire.unwrap();
         match wire.number {
@@ -136,13 +120,8 @@ fn entry(bytes: &[u8], kind: &str) -> (String, Value) {
 fn map(bytes: &[u8], value: impl Fn(&[u8]) -> Value) -> Value {
     let mut object = Map::new();
     for wire in fields(bytes) {
-        let parts: Vec<_> = fields(bytes_of(wire.unwrap().value))
-            .map(|part| bytes_of(part.unwrap().value))
-            .collect();
-        object.insert(
-            String::from_utf8(parts[0].to_vec()).unwrap(),
-            value(parts[1]),
-        );
+        let parts: Vec<_> = fields(bytes_of(wire.unwrap().value)).map(|part| bytes_of(part.unwrap().value)).collect();
+        object.insert(String::from_utf8(parts[0].to_vec()).unwrap(), value(parts[1]));
     }
     Value::Object(object)
 }
@@ -155,9 +134,9 @@ fn value(bytes: &[u8]) -> Value {
         (3, WireValue::Bytes(text)) => json!(std::str::from_utf8(text).unwrap()),
         (4, WireValue::Varint(number)) => json!(number != 0),
         (5, WireValue::Bytes(bytes)) => decode("google.protobuf.Struct", bytes),
-        (6, WireValue::Bytes(bytes)) => fields(bytes)
-            .map(|item| decode("google.protobuf.Value", bytes_of(item.unwrap().value)))
-            .collect(),
+        (6, WireValue::Bytes(bytes)) => {
+            fields(bytes).map(|item| decode("google.protobuf.Value", bytes_of(item.unwrap().value))).collect()
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -193,16 +172,10 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().enumerate().fold(0u32, |bits, (i, byte)| {
-            bits | u32::from(*byte) << (16 - 8 * i)
-        });
+        let bits = chunk.iter().enumerate().fold(0u32, |bits, (i, byte)| bits | u32::from(*byte) << (16 - 8 * i));
         for i in 0..4 {
             let symbol = ALPHABET[(bits >> (18 - 6 * i)) as usize & 63];
-            text.push(if i <= chunk.len() {
-                symbol as char
-            } else {
-                '='
-            });
+            text.push(if i <= chunk.len() { symbol as char } else { '=' });
         }
     }
     text

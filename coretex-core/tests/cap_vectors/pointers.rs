@@ -13,18 +13,11 @@ fn pointer(row: &Value) -> String {
     let text = match row["repeat"].as_array() {
         Some(repeat) => {
             let times = repeat[2].as_u64().unwrap() as usize;
-            format!(
-                "{}{}",
-                repeat[0].as_str().unwrap(),
-                repeat[1].as_str().unwrap().repeat(times)
-            )
+            format!("{}{}", repeat[0].as_str().unwrap(), repeat[1].as_str().unwrap().repeat(times))
         }
         None => row["pointer"].as_str().unwrap().to_owned(),
     };
-    assert_eq!(
-        text.chars().count() as u64,
-        row["pointer_len"].as_u64().unwrap()
-    );
+    assert_eq!(text.chars().count() as u64, row["pointer_len"].as_u64().unwrap());
     text
 }
 
@@ -49,18 +42,12 @@ fn pointers_name_the_keys_that_the_sdk_reads() {
             _ => None,
         });
         check(&text, runtime_key(&text), &row["runtime_key"], error);
-        let error = row["production_error"]
-            .as_str()
-            .and_then(|error| match error {
-                "legacy Redis key is empty or ambiguous" => Some(PointerError::AmbiguousKey),
-                "legacy Redis pointer has the wrong scheme" => {
-                    Some(PointerError::UnsupportedScheme)
-                }
-                "legacy Redis pointer is untrimmed or too long" => {
-                    Some(PointerError::UntrimmedOrTooLong)
-                }
-                _ => None,
-            });
+        let error = row["production_error"].as_str().and_then(|error| match error {
+            "legacy Redis key is empty or ambiguous" => Some(PointerError::AmbiguousKey),
+            "legacy Redis pointer has the wrong scheme" => Some(PointerError::UnsupportedScheme),
+            "legacy Redis pointer is untrimmed or too long" => Some(PointerError::UntrimmedOrTooLong),
+            _ => None,
+        });
         check(&text, production_key(&text), &row["production_key"], error);
         if let Ok(pointer) = Pointer::from_wire(&text) {
             assert_eq!(pointer.to_wire(), text);
@@ -73,12 +60,8 @@ fn pointers_name_the_keys_that_the_sdk_reads() {
 fn resource_references_are_judged_like_the_sdk_does() {
     for row in rows("pointers.json", "resource_refs") {
         let reference = ResourceRef::decode(bytes(&row).as_slice()).unwrap();
-        let resolvers: Vec<&str> = row["installed_resolvers"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|id| id.as_str().unwrap())
-            .collect();
+        let resolvers: Vec<&str> =
+            row["installed_resolvers"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
         let now = row["now"].as_str().unwrap().parse().unwrap();
         let wanted = row["sdk_error"].as_str().map(|error| match error {
             "resolver ID is not canonical" => "resource_resolver_id",

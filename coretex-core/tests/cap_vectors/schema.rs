@@ -25,11 +25,7 @@ fn type_name(field: &Field) -> String {
         Kind::Message(message) => message.name(),
         other => panic!("{other:?}"),
     };
-    if field.label() == Label::Map {
-        format!("map<string,{kind}>")
-    } else {
-        kind.to_owned()
-    }
+    if field.label() == Label::Map { format!("map<string,{kind}>") } else { kind.to_owned() }
 }
 
 #[test]
@@ -45,11 +41,7 @@ fn the_table_has_every_message_and_field_of_the_published_schema() {
             .map(|field| {
                 let kind = field["type"].as_str().unwrap();
                 let short = kind.strip_prefix("cordum.agent.v1.").unwrap_or(kind);
-                let kind = if enums.contains_key(short) {
-                    "enum"
-                } else {
-                    short
-                };
+                let kind = if enums.contains_key(short) { "enum" } else { short };
                 let label = match kind {
                     _ if kind.starts_with("map<") => Label::Map,
                     _ if field["repeated"] == true => Label::Many,
@@ -57,41 +49,20 @@ fn the_table_has_every_message_and_field_of_the_published_schema() {
                     _ => Label::One,
                 };
                 let number = field["number"].as_u64().unwrap();
-                (
-                    number,
-                    field["name"].as_str().unwrap().to_owned(),
-                    kind.replace(' ', ""),
-                    label,
-                )
+                (number, field["name"].as_str().unwrap().to_owned(), kind.replace(' ', ""), label)
             })
             .collect();
         let ours: Vec<_> = table
             .fields()
             .iter()
-            .map(|field| {
-                (
-                    field.number().into(),
-                    field.name().to_owned(),
-                    type_name(field),
-                    field.label(),
-                )
-            })
+            .map(|field| (field.number().into(), field.name().to_owned(), type_name(field), field.label()))
             .collect();
         assert_eq!(ours, published, "{name}");
     }
-    let known = MessageType::all()
-        .iter()
-        .filter(|message| !message.name().starts_with("google."))
-        .count();
+    let known = MessageType::all().iter().filter(|message| !message.name().starts_with("google.")).count();
     assert_eq!(known, messages.len());
     for message in MessageType::all() {
-        assert!(
-            message
-                .fields()
-                .is_sorted_by(|a, b| a.number() < b.number()),
-            "{}",
-            message.name()
-        );
+        assert!(message.fields().is_sorted_by(|a, b| a.number() < b.number()), "{}", message.name());
     }
 }
 
@@ -124,17 +95,8 @@ fn the_enumerations_have_every_name_and_number_of_the_published_schema() {
         WorkerHandshakeRejectionReason
     );
     // Policy-studio enumerations have no types here.
-    const STUDIO: &[&str] = &[
-        "RuleType",
-        "RuleStatus",
-        "DecisionSource",
-        "RuleScopeKind",
-        "EdgeMode",
-    ];
+    const STUDIO: &[&str] = &["RuleType", "RuleStatus", "DecisionSource", "RuleScopeKind", "EdgeMode"];
     for name in SCHEMA["enums"].as_object().unwrap().keys() {
-        assert!(
-            compared.contains(&name.as_str()) || STUDIO.contains(&name.as_str()),
-            "{name}"
-        );
+        assert!(compared.contains(&name.as_str()) || STUDIO.contains(&name.as_str()), "{name}");
     }
 }

@@ -6,9 +6,7 @@ use super::{
     node::{Node, Slot},
     schema::{Field, Kind, Label, MessageType},
 };
-use crate::protocol::wire::{
-    RECURSION_LIMIT, WireError, put_bytes, put_tag, put_varint, varint_len,
-};
+use crate::protocol::wire::{RECURSION_LIMIT, WireError, put_bytes, put_tag, put_varint, varint_len};
 
 /// The order of map keys in canonical bytes: compare the common prefix bytewise; if one key is a prefix of the other,
 /// the longer one comes first.
@@ -16,11 +14,7 @@ use crate::protocol::wire::{
 /// Not the plain order of bytes: `abc, ab, a, b`, and the empty key last.
 #[must_use]
 pub fn map_key_order(a: &[u8], b: &[u8]) -> Ordering {
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| a.cmp(b))
-        .find(|order| order.is_ne())
-        .unwrap_or_else(|| b.len().cmp(&a.len()))
+    a.iter().zip(b).map(|(a, b)| a.cmp(b)).find(|order| order.is_ne()).unwrap_or_else(|| b.len().cmp(&a.len()))
 }
 
 /// One run over a message.
@@ -104,10 +98,7 @@ impl Pass {
                 }
             }
             Slot::Varints(numbers) => {
-                let length = numbers
-                    .iter()
-                    .map(|value| varint_len(*value))
-                    .sum::<usize>();
+                let length = numbers.iter().map(|value| varint_len(*value)).sum::<usize>();
                 put_tag(out, number, 2);
                 put_varint(out, u64::try_from(length).unwrap_or(u64::MAX));
                 for value in numbers {

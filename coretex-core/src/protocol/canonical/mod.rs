@@ -47,16 +47,8 @@ pub fn encode(message: &'static MessageType, bytes: &[u8]) -> Result<Vec<u8>, Wi
 ///
 /// # Errors
 /// As for [`encode`].
-pub fn encode_without(
-    message: &'static MessageType,
-    bytes: &[u8],
-    number: u32,
-) -> Result<Vec<u8>, WireError> {
-    Pass {
-        without: Some(number),
-        ..Pass::default()
-    }
-    .message(message, &[bytes], bytes.len())
+pub fn encode_without(message: &'static MessageType, bytes: &[u8], number: u32) -> Result<Vec<u8>, WireError> {
+    Pass { without: Some(number), ..Pass::default() }.message(message, &[bytes], bytes.len())
 }
 
 /// The canonical form of a message built here. A -0.0 in it counts as zero.

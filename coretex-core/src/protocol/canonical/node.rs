@@ -45,16 +45,9 @@ pub(super) struct Node<'a> {
 
 impl<'a> Node<'a> {
     /// Reads a message from the parts it arrived in.
-    pub(super) fn read(
-        message: &'static MessageType,
-        parts: &[&'a [u8]],
-    ) -> Result<Self, WireError> {
-        let mut node = Self {
-            slots: Vec::new(),
-            unknown: Vec::new(),
-        };
-        node.slots
-            .resize_with(message.fields().len(), Slot::default);
+    pub(super) fn read(message: &'static MessageType, parts: &[&'a [u8]]) -> Result<Self, WireError> {
+        let mut node = Self { slots: Vec::new(), unknown: Vec::new() };
+        node.slots.resize_with(message.fields().len(), Slot::default);
         for part in parts {
             for wire in fields(part) {
                 node.take(message, wire?)?;
@@ -63,11 +56,7 @@ impl<'a> Node<'a> {
         Ok(node)
     }
 
-    fn take(
-        &mut self,
-        message: &'static MessageType,
-        wire: WireField<'a>,
-    ) -> Result<(), WireError> {
+    fn take(&mut self, message: &'static MessageType, wire: WireField<'a>) -> Result<(), WireError> {
         let Some((index, field)) = message.field(wire.number) else {
             self.unknown.push((wire.number, wire.raw));
             return Ok(());

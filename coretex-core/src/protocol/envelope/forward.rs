@@ -31,19 +31,11 @@ impl RawJobRequest {
     pub fn decode(raw: impl Into<Bytes>) -> Result<Self, DecodeError> {
         let raw = raw.into();
         let request = JobRequest::decode(raw.clone())?;
-        Ok(Self {
-            request,
-            raw,
-            settled: false,
-        })
+        Ok(Self { request, raw, settled: false })
     }
 
     pub(super) fn from_parts(request: JobRequest, raw: Bytes) -> Self {
-        Self {
-            request,
-            raw,
-            settled: false,
-        }
+        Self { request, raw, settled: false }
     }
 
     /// The decoded request.
@@ -69,11 +61,7 @@ impl RawJobRequest {
         let mut request = self.request.clone();
         change(&mut request);
         let raw = settle(&request, &self.raw)?.into();
-        Ok(Self {
-            request,
-            raw,
-            settled: true,
-        })
+        Ok(Self { request, raw, settled: true })
     }
 }
 
@@ -85,11 +73,7 @@ fn settle(request: &JobRequest, received: &[u8]) -> Result<Vec<u8>, WireError> {
 impl From<JobRequest> for RawJobRequest {
     fn from(request: JobRequest) -> Self {
         let raw = request.encode_to_vec().into();
-        Self {
-            request,
-            raw,
-            settled: false,
-        }
+        Self { request, raw, settled: false }
     }
 }
 
@@ -119,16 +103,8 @@ pub struct Envelope {
 impl Envelope {
     /// An envelope of the current protocol version.
     #[must_use]
-    pub fn new(
-        trace_id: impl Into<String>,
-        sender_id: impl Into<String>,
-        created_at: Timestamp,
-    ) -> Self {
-        Self {
-            trace_id: trace_id.into(),
-            sender_id: sender_id.into(),
-            created_at,
-        }
+    pub fn new(trace_id: impl Into<String>, sender_id: impl Into<String>, created_at: Timestamp) -> Self {
+        Self { trace_id: trace_id.into(), sender_id: sender_id.into(), created_at }
     }
 
     /// The canonical packet that carries `job`, unknown fields included, ready to publish or to sign.

@@ -27,10 +27,7 @@ pub struct DecodeLimits {
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        Self {
-            max_packet_bytes: MAX_PACKET_BYTES,
-            max_trust_packet_bytes: MAX_TRUST_PACKET_BYTES,
-        }
+        Self { max_packet_bytes: MAX_PACKET_BYTES, max_trust_packet_bytes: MAX_TRUST_PACKET_BYTES }
     }
 }
 
@@ -94,26 +91,15 @@ impl Received {
     ///
     /// # Errors
     /// The bytes are too many or no packet.
-    pub fn decode_within(
-        raw: impl Into<Bytes>,
-        limits: &DecodeLimits,
-    ) -> Result<Self, DecodeError> {
+    pub fn decode_within(raw: impl Into<Bytes>, limits: &DecodeLimits) -> Result<Self, DecodeError> {
         let raw = raw.into();
         let size = raw.len();
         if size > limits.max_packet_bytes {
-            return Err(DecodeError::TooLarge {
-                size,
-                limit: limits.max_packet_bytes,
-            });
+            return Err(DecodeError::TooLarge { size, limit: limits.max_packet_bytes });
         }
         let packet = BusPacket::decode(raw.clone())?;
         let limit = limits.max_trust_packet_bytes;
-        if size > limit
-            && packet
-                .payload
-                .as_ref()
-                .is_some_and(|payload| payload.is_trust_phase())
-        {
+        if size > limit && packet.payload.as_ref().is_some_and(|payload| payload.is_trust_phase()) {
             return Err(DecodeError::TooLarge { size, limit });
         }
         Ok(Self { packet, raw })
@@ -144,11 +130,7 @@ impl Received {
     /// Every rule that is broken.
     pub fn validate(&self, mode: Mode) -> Result<(), Violations> {
         let mut violations = rules::collect(&self.packet, mode);
-        if self
-            .packet
-            .payload
-            .as_ref()
-            .is_some_and(|payload| payload.is_trust_phase())
+        if self.packet.payload.as_ref().is_some_and(|payload| payload.is_trust_phase())
             && canonical::has_unknown_fields(BusPacket::TYPE, &self.raw).unwrap_or(true)
         {
             violations.push(rules::Violation::unknown_fields());
@@ -197,7 +179,5 @@ impl Received {
 const JOB_REQUEST: u32 = 10;
 
 fn is_payload(number: u32) -> bool {
-    schema::BUS_PACKET
-        .field(number)
-        .is_some_and(|(_, field)| field.label() == schema::Label::Choice)
+    schema::BUS_PACKET.field(number).is_some_and(|(_, field)| field.label() == schema::Label::Choice)
 }

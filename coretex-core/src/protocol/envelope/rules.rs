@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::trust_rules;
 use crate::protocol::{
-    AlertSeverity, Budget, BusPacket, ErrorCode, Heartbeat, JobCancel, JobPriority, JobProgress,
-    JobRequest, JobResult, JobStatus, PROTOCOL_VERSION, Payload, SystemAlert,
+    AlertSeverity, Budget, BusPacket, ErrorCode, Heartbeat, JobCancel, JobPriority, JobProgress, JobRequest, JobResult,
+    JobStatus, PROTOCOL_VERSION, Payload, SystemAlert,
 };
 
 /// Most entries of `labels`, `meta.risk_tags` and `meta.requires`.
@@ -93,11 +93,7 @@ impl Violation {
     }
 
     pub(super) fn unknown_fields() -> Self {
-        Self::new(
-            ViolationCode::UnknownFields,
-            "packet",
-            "must have no unknown fields",
-        )
+        Self::new(ViolationCode::UnknownFields, "packet", "must have no unknown fields")
     }
 
     /// Which rule.
@@ -135,11 +131,7 @@ pub struct Violations(Vec<Violation>);
 
 impl Violations {
     pub(super) fn or_ok(violations: Vec<Violation>) -> Result<(), Self> {
-        if violations.is_empty() {
-            Ok(())
-        } else {
-            Err(Self(violations))
-        }
+        if violations.is_empty() { Ok(()) } else { Err(Self(violations)) }
     }
 
     /// The broken rules, envelope first.
@@ -150,21 +142,14 @@ impl Violations {
     /// The stable code of the first.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        self.0
-            .first()
-            .map_or("packet_invalid", |violation| violation.code.as_str())
+        self.0.first().map_or("packet_invalid", |violation| violation.code.as_str())
     }
 
     /// The protocol error to announce: a wrong version before anything else, then that of the first broken rule.
     #[must_use]
     pub fn error_code(&self) -> ErrorCode {
-        let version = self
-            .0
-            .iter()
-            .find(|violation| violation.code == ViolationCode::VersionUnsupported);
-        version
-            .or(self.0.first())
-            .map_or(ErrorCode::ProtocolMalformedPacket, Violation::error_code)
+        let version = self.0.iter().find(|violation| violation.code == ViolationCode::VersionUnsupported);
+        version.or(self.0.first()).map_or(ErrorCode::ProtocolMalformedPacket, Violation::error_code)
     }
 }
 
@@ -202,10 +187,7 @@ pub fn validate(packet: &BusPacket, mode: Mode) -> Result<(), Violations> {
 }
 
 pub(super) fn collect(packet: &BusPacket, mode: Mode) -> Vec<Violation> {
-    let mut judge = Judge {
-        broken: Vec::new(),
-        strict: mode == Mode::Strict,
-    };
+    let mut judge = Judge { broken: Vec::new(), strict: mode == Mode::Strict };
     judge.packet(packet);
     judge.broken
 }
@@ -224,21 +206,13 @@ impl Judge {
         }
         self.present("sender_id", &packet.sender_id);
         if packet.protocol_version != PROTOCOL_VERSION {
-            self.broken(
-                ViolationCode::VersionUnsupported,
-                "protocol_version",
-                "must be 1",
-            );
+            self.broken(ViolationCode::VersionUnsupported, "protocol_version", "must be 1");
         }
         if packet.created_at.is_none() && (self.strict || !heartbeat) {
             self.broken(ViolationCode::FieldMissing, "created_at", "must be given");
         }
         match &packet.payload {
-            None => self.broken(
-                ViolationCode::PayloadMissing,
-                "payload",
-                "must be one this version knows",
-            ),
+            None => self.broken(ViolationCode::PayloadMissing, "payload", "must be one this version knows"),
             Some(Payload::JobRequest(request)) => self.job_request(request),
             Some(Payload::JobResult(result)) => self.job_result(result, &packet.sender_id),
             Some(Payload::Heartbeat(heartbeat)) => self.heartbeat(heartbeat, &packet.sender_id),
@@ -246,11 +220,7 @@ impl Judge {
             Some(Payload::JobProgress(progress)) => self.job_progress(progress),
             Some(Payload::JobCancel(cancel)) => self.job_cancel(cancel),
             Some(Payload::Handshake(handshake)) => {
-                self.same_sender(
-                    "handshake.component_id",
-                    &handshake.component_id,
-                    &packet.sender_id,
-                );
+                self.same_sender("handshake.component_id", &handshake.component_id, &packet.sender_id);
             }
             Some(_) => self.broken.extend(trust_rules::check(packet)),
         }
@@ -260,11 +230,7 @@ impl Judge {
         self.present("job_request.job_id", &request.job_id);
         self.present("job_request.topic", &request.topic);
         if JobPriority::try_from(request.priority).is_err() {
-            self.broken(
-                ViolationCode::ValueUnknown,
-                "job_request.priority",
-                "must be 0 to 3",
-            );
+            self.broken(ViolationCode::ValueUnknown, "job_request.priority", "must be 0 to 3");
         }
         self.not_negative("job_request.step_index", request.step_index.into());
         if let Some(meta) = &request.meta {
@@ -279,26 +245,13 @@ impl Judge {
 
     fn budget(&mut self, budget: &Budget) {
         for (path, tokens) in [
-            (
-                "job_request.budget.max_input_tokens",
-                budget.max_input_tokens,
-            ),
-            (
-                "job_request.budget.max_output_tokens",
-                budget.max_output_tokens,
-            ),
-            (
-                "job_request.budget.max_total_tokens",
-                budget.max_total_tokens,
-            ),
+            ("job_request.budget.max_input_tokens", budget.max_input_tokens),
+            ("job_request.budget.max_output_tokens", budget.max_output_tokens),
+            ("job_request.budget.max_total_tokens", budget.max_total_tokens),
         ] {
             self.not_negative(path, tokens);
             if tokens > MAX_TOKENS {
-                self.broken(
-                    ViolationCode::ValueTooLarge,
-                    path,
-                    "must be at most 10000000000",
-                );
+                self.broken(ViolationCode::ValueTooLarge, path, "must be at most 10000000000");
             }
         }
         self.not_negative("job_request.budget.deadline_ms", budget.deadline_ms);
@@ -307,22 +260,14 @@ impl Judge {
     fn job_result(&mut self, result: &JobResult, sender_id: &str) {
         self.present("job_result.job_id", &result.job_id);
         if result.status == i32::from(JobStatus::Unspecified) {
-            self.broken(
-                ViolationCode::FieldMissing,
-                "job_result.status",
-                "must be given",
-            );
+            self.broken(ViolationCode::FieldMissing, "job_result.status", "must be given");
         }
         if self.strict {
             self.present("job_result.worker_id", &result.worker_id);
         }
         self.not_negative("job_result.execution_ms", result.execution_ms);
         if self.strict && result.worker_id != sender_id {
-            self.broken(
-                ViolationCode::ValueMismatch,
-                "job_result.worker_id",
-                "must equal `sender_id`",
-            );
+            self.broken(ViolationCode::ValueMismatch, "job_result.worker_id", "must equal `sender_id`");
         }
     }
 
@@ -333,18 +278,10 @@ impl Judge {
     fn job_progress(&mut self, progress: &JobProgress) {
         self.present("job_progress.job_id", &progress.job_id);
         if !(0..=100).contains(&progress.percent) {
-            self.broken(
-                ViolationCode::ValueOutOfRange,
-                "job_progress.percent",
-                "must be 0 to 100",
-            );
+            self.broken(ViolationCode::ValueOutOfRange, "job_progress.percent", "must be 0 to 100");
         }
         if JobStatus::try_from(progress.status).is_err() {
-            self.broken(
-                ViolationCode::ValueUnknown,
-                "job_progress.status",
-                "must be a known status",
-            );
+            self.broken(ViolationCode::ValueUnknown, "job_progress.status", "must be a known status");
         }
     }
 
@@ -362,24 +299,13 @@ impl Judge {
             self.present("alert.code", &alert.code);
             return;
         }
-        if !AlertSeverity::try_from(alert.severity)
-            .is_ok_and(|known| known != AlertSeverity::Unspecified)
-        {
-            self.broken(
-                ViolationCode::ValueUnknown,
-                "alert.severity",
-                "must be a known severity",
-            );
+        if !AlertSeverity::try_from(alert.severity).is_ok_and(|known| known != AlertSeverity::Unspecified) {
+            self.broken(ViolationCode::ValueUnknown, "alert.severity", "must be a known severity");
         }
-        let listed = ErrorCode::try_from(alert.error_code_enum)
-            .is_ok_and(|known| known != ErrorCode::Unspecified);
+        let listed = ErrorCode::try_from(alert.error_code_enum).is_ok_and(|known| known != ErrorCode::Unspecified);
         let application = ErrorCode::APPLICATION_RANGE.contains(&alert.error_code_enum);
         if !(listed || application && !self.strict) {
-            self.broken(
-                ViolationCode::ValueUnknown,
-                "alert.error_code_enum",
-                "must be a listed error code",
-            );
+            self.broken(ViolationCode::ValueUnknown, "alert.error_code_enum", "must be a listed error code");
         }
         self.same_sender("alert.source_component", &alert.source_component, sender_id);
     }
@@ -407,11 +333,7 @@ impl Judge {
 
     fn bounded(&mut self, path: &'static str, entries: usize) {
         if entries > MAX_LIST_ENTRIES {
-            self.broken(
-                ViolationCode::TooManyEntries,
-                path,
-                "must have at most 1000 entries",
-            );
+            self.broken(ViolationCode::TooManyEntries, path, "must have at most 1000 entries");
         }
     }
 

@@ -9,11 +9,7 @@ fn now() -> Timestamp {
 }
 
 fn request() -> JobRequest {
-    JobRequest {
-        job_id: "job-1".into(),
-        topic: "job.a".into(),
-        ..JobRequest::default()
-    }
+    JobRequest { job_id: "job-1".into(), topic: "job.a".into(), ..JobRequest::default() }
 }
 
 #[test]
@@ -22,25 +18,16 @@ fn a_new_packet_passes_the_strict_rules() {
     validate(&packet, Mode::Strict).unwrap();
     let received = Received::decode(packet.to_wire()).unwrap();
     assert_eq!(received.packet(), &packet);
-    assert_eq!(
-        received.packet().created_at.unwrap().to_timestamp(),
-        Some(now())
-    );
+    assert_eq!(received.packet().created_at.unwrap().to_timestamp(), Some(now()));
 }
 
 #[test]
 fn old_peers_pass_the_tolerant_rules_only() {
-    let heartbeat = Heartbeat {
-        worker_id: "w".into(),
-        ..Heartbeat::default()
-    };
+    let heartbeat = Heartbeat { worker_id: "w".into(), ..Heartbeat::default() };
     let mut packet = BusPacket::new("", "w", now(), heartbeat);
     packet.created_at = None;
     let strict = validate(&packet, Mode::Strict).unwrap_err();
-    assert_eq!(
-        strict.iter().map(Violation::path).collect::<Vec<_>>(),
-        ["trace_id", "created_at"]
-    );
+    assert_eq!(strict.iter().map(Violation::path).collect::<Vec<_>>(), ["trace_id", "created_at"]);
     validate(&packet, Mode::Tolerant).unwrap();
 
     let result = JobResult {
@@ -56,16 +43,7 @@ fn old_peers_pass_the_tolerant_rules_only() {
 
 #[test]
 fn what_a_worker_would_drop_silently_is_refused_in_both_modes() {
-    let mut packet = BusPacket::new(
-        "t",
-        "c",
-        now(),
-        JobRequest {
-            priority: 7,
-            step_index: -1,
-            ..request()
-        },
-    );
+    let mut packet = BusPacket::new("t", "c", now(), JobRequest { priority: 7, step_index: -1, ..request() });
     for mode in [Mode::Strict, Mode::Tolerant] {
         let broken = validate(&packet, mode).unwrap_err();
         assert_eq!(broken.code(), "value_unknown");
@@ -73,14 +51,8 @@ fn what_a_worker_would_drop_silently_is_refused_in_both_modes() {
     }
     packet.protocol_version = 2;
     let broken = validate(&packet, Mode::Tolerant).unwrap_err();
-    assert_eq!(
-        broken.error_code(),
-        crate::protocol::ErrorCode::ProtocolVersionMismatch
-    );
-    assert!(
-        broken.to_string().contains("`protocol_version` must be 1"),
-        "{broken}"
-    );
+    assert_eq!(broken.error_code(), crate::protocol::ErrorCode::ProtocolVersionMismatch);
+    assert!(broken.to_string().contains("`protocol_version` must be 1"), "{broken}");
 }
 
 #[test]
@@ -100,28 +72,14 @@ fn application_codes_in_alerts_are_for_tolerant_receivers() {
 #[test]
 fn limits_on_size_hold() {
     let packet = BusPacket::new("t", "c", now(), request()).to_wire();
-    let limits = DecodeLimits {
-        max_packet_bytes: packet.len(),
-        ..DecodeLimits::default()
-    };
+    let limits = DecodeLimits { max_packet_bytes: packet.len(), ..DecodeLimits::default() };
     Received::decode_within(packet.clone(), &limits).unwrap();
-    let limits = DecodeLimits {
-        max_packet_bytes: packet.len() - 1,
-        ..limits
-    };
+    let limits = DecodeLimits { max_packet_bytes: packet.len() - 1, ..limits };
     let error = Received::decode_within(packet, &limits).unwrap_err();
     assert_eq!(error.code(), "packet_too_large");
 
-    let trust = BusPacket::new(
-        "t",
-        "c",
-        now(),
-        Payload::WorkerHandshakeResult(Default::default()),
-    );
-    let limits = DecodeLimits {
-        max_trust_packet_bytes: 3,
-        ..DecodeLimits::default()
-    };
+    let trust = BusPacket::new("t", "c", now(), Payload::WorkerHandshakeResult(Default::default()));
+    let limits = DecodeLimits { max_trust_packet_bytes: 3, ..DecodeLimits::default() };
     assert!(Received::decode_within(trust.to_wire(), &limits).is_err());
 }
 
@@ -154,9 +112,7 @@ fn numbers(message: &[u8]) -> Vec<u32> {
 }
 
 fn part(message: &[u8], number: u32) -> Vec<u8> {
-    let found = fields(message)
-        .map(Result::unwrap)
-        .find(|field| field.number == number);
+    let found = fields(message).map(Result::unwrap).find(|field| field.number == number);
     match found.map(|field| field.value) {
         Some(WireValue::Bytes(bytes)) => bytes.to_vec(),
         other => panic!("{other:?}"),
@@ -174,9 +130,7 @@ fn forwarding_keeps_unknown_fields_at_every_depth_and_changes_known_ones() {
             job.meta.get_or_insert_default().actor_id = "alice".into();
         })
         .unwrap();
-    let sent = Envelope::new("trace-1", "scheduler", now())
-        .wrap(&edited)
-        .unwrap();
+    let sent = Envelope::new("trace-1", "scheduler", now()).wrap(&edited).unwrap();
 
     let request = part(&sent, 10);
     assert_eq!(numbers(&request), [1, 2, 6, 16, 200]);
@@ -206,21 +160,10 @@ fn an_odd_map_entry_cannot_bring_back_what_the_edit_replaced() {
     let mut raw = raw_request();
     put_bytes(&mut raw, 6, &entry);
     let job = RawJobRequest::decode(raw).unwrap();
-    let edited = job
-        .edit(|job| drop(job.env.insert("tenant_id".into(), "real".into())))
-        .unwrap();
+    let edited = job.edit(|job| drop(job.env.insert("tenant_id".into(), "real".into()))).unwrap();
     let again = RawJobRequest::decode(edited.raw().clone()).unwrap();
-    assert_eq!(
-        again.request().env.get("tenant_id").map(String::as_str),
-        Some("real")
-    );
-    assert_eq!(
-        numbers(edited.raw())
-            .iter()
-            .filter(|number| **number == 6)
-            .count(),
-        1
-    );
+    assert_eq!(again.request().env.get("tenant_id").map(String::as_str), Some("real"));
+    assert_eq!(numbers(edited.raw()).iter().filter(|number| **number == 6).count(), 1);
 }
 
 #[test]
@@ -231,17 +174,8 @@ fn a_request_in_parts_is_put_together() {
     let received = Received::decode(packet_around(&[&first, &second])).unwrap();
     let job = received.job_request().unwrap();
     assert_eq!(job.request().topic, "job.z");
-    assert_eq!(
-        RawJobRequest::decode(job.raw().clone()).unwrap().request(),
-        job.request()
-    );
-    assert_eq!(
-        job.request().meta,
-        Some(JobMetadata {
-            tenant_id: "tenant-1".into(),
-            ..JobMetadata::default()
-        })
-    );
+    assert_eq!(RawJobRequest::decode(job.raw().clone()).unwrap().request(), job.request());
+    assert_eq!(job.request().meta, Some(JobMetadata { tenant_id: "tenant-1".into(), ..JobMetadata::default() }));
 }
 
 #[test]
@@ -251,10 +185,7 @@ fn another_payload_in_between_starts_the_request_afresh() {
     put_bytes(&mut bytes, 10, &request().encode_to_vec());
     let job = Received::decode(bytes).unwrap().job_request().unwrap();
     assert_eq!(job.request(), &request());
-    assert_eq!(
-        RawJobRequest::decode(job.raw().clone()).unwrap().request(),
-        &request()
-    );
+    assert_eq!(RawJobRequest::decode(job.raw().clone()).unwrap().request(), &request());
 }
 
 #[test]
@@ -263,23 +194,12 @@ fn a_payload_of_a_later_version_is_named() {
     put_bytes(&mut bytes, 23, b"future");
     let received = Received::decode(bytes).unwrap();
     assert_eq!(received.unknown_payload(), Some(23));
-    assert_eq!(
-        received.validate(Mode::Tolerant).unwrap_err().code(),
-        "payload_missing"
-    );
+    assert_eq!(received.validate(Mode::Tolerant).unwrap_err().code(), "payload_missing");
 }
 
 #[test]
 fn secrets_do_not_show_in_debug_output() {
-    let mut packet = BusPacket::new(
-        "t",
-        "c",
-        now(),
-        Heartbeat {
-            auth_token: "hush".into(),
-            ..Heartbeat::default()
-        },
-    );
+    let mut packet = BusPacket::new("t", "c", now(), Heartbeat { auth_token: "hush".into(), ..Heartbeat::default() });
     packet.auth_token = "hush".into();
     let shown = format!("{packet:?}");
     assert!(!shown.contains("hush"), "{shown}");

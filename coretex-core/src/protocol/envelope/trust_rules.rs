@@ -2,11 +2,10 @@
 
 use super::rules::{Violation, ViolationCode};
 use crate::protocol::{
-    BusPacket, ComponentRole, Handshake, PROTOCOL_VERSION, Payload, WireTimestamp,
-    WorkerHandshakeProofAlgorithm, WorkerHandshakePurpose, WorkerHandshakeRejectionReason,
+    BusPacket, ComponentRole, Handshake, PROTOCOL_VERSION, Payload, WireTimestamp, WorkerHandshakeProofAlgorithm,
+    WorkerHandshakePurpose, WorkerHandshakeRejectionReason,
     messages::{
-        WorkerHandshakeAuthenticate, WorkerHandshakeChallenge, WorkerHandshakeChallengeRequest,
-        WorkerHandshakeResult,
+        WorkerHandshakeAuthenticate, WorkerHandshakeChallenge, WorkerHandshakeChallengeRequest, WorkerHandshakeResult,
     },
 };
 
@@ -24,9 +23,7 @@ type Judged = Result<(), Violation>;
 /// The first broken rule. The envelope's own rules are judged elsewhere.
 pub(super) fn check(packet: &BusPacket) -> Option<Violation> {
     let judged = match &packet.payload {
-        Some(Payload::WorkerHandshakeChallengeRequest(request)) => {
-            challenge_request(packet, request)
-        }
+        Some(Payload::WorkerHandshakeChallengeRequest(request)) => challenge_request(packet, request),
         Some(Payload::WorkerHandshakeChallenge(own)) => challenge(packet, own, true),
         Some(Payload::WorkerHandshakeAuthenticate(proof)) => authenticate(packet, proof),
         Some(Payload::WorkerHandshakeResult(answer)) => result(packet, answer),
@@ -37,11 +34,7 @@ pub(super) fn check(packet: &BusPacket) -> Option<Violation> {
 
 fn created_at(packet: &BusPacket) -> Judged {
     match packet.created_at {
-        Some(at) if !at.is_legal() => broken(
-            ViolationCode::TimeInvalid,
-            "created_at",
-            "must be a valid time",
-        ),
+        Some(at) if !at.is_legal() => broken(ViolationCode::TimeInvalid, "created_at", "must be a valid time"),
         _ => Ok(()),
     }
 }
@@ -65,10 +58,7 @@ fn challenge_request(packet: &BusPacket, request: &WorkerHandshakeChallengeReque
     )?;
     version_and_purpose(PATH, request.protocol_version, request.purpose)?;
     algorithm(PATH, request.proof_algorithm)?;
-    nonce(
-        "worker_handshake_challenge_request.client_nonce",
-        &request.client_nonce,
-    )?;
+    nonce("worker_handshake_challenge_request.client_nonce", &request.client_nonce)?;
     no_token(packet)?;
     signed(packet)
 }
@@ -99,19 +89,10 @@ fn challenge(packet: &BusPacket, challenge: &WorkerHandshakeChallenge, outermost
     }
     version_and_purpose(PATH, challenge.protocol_version, challenge.purpose)?;
     algorithm(PATH, challenge.proof_algorithm)?;
-    nonce(
-        "worker_handshake_challenge.client_nonce",
-        &challenge.client_nonce,
-    )?;
-    nonce(
-        "worker_handshake_challenge.server_nonce",
-        &challenge.server_nonce,
-    )?;
+    nonce("worker_handshake_challenge.client_nonce", &challenge.client_nonce)?;
+    nonce("worker_handshake_challenge.server_nonce", &challenge.server_nonce)?;
     let issued = instant("worker_handshake_challenge.issued_at", challenge.issued_at)?;
-    let expires = instant(
-        "worker_handshake_challenge.expires_at",
-        challenge.expires_at,
-    )?;
+    let expires = instant("worker_handshake_challenge.expires_at", challenge.expires_at)?;
     let longest = i128::try_from(MAX_CHALLENGE_LIFETIME.as_nanos()).unwrap_or(i128::MAX);
     rule(
         (1..=longest).contains(&expires.saturating_sub(issued)),
@@ -161,10 +142,7 @@ fn capabilities(capability: &Handshake, challenge: &WorkerHandshakeChallenge) ->
         "must be exactly 1",
     )?;
     rule(
-        capability
-            .capabilities
-            .iter()
-            .all(|(key, enabled)| *enabled && is_capability_key(key)),
+        capability.capabilities.iter().all(|(key, enabled)| *enabled && is_capability_key(key)),
         ViolationCode::ValueMalformed,
         "worker_handshake_authenticate.capability_handshake.capabilities",
         "must have lower-case keys of at most 64 characters, all enabled",
@@ -181,11 +159,7 @@ fn capabilities(capability: &Handshake, challenge: &WorkerHandshakeChallenge) ->
 
 fn result(packet: &BusPacket, answer: &WorkerHandshakeResult) -> Judged {
     let Some(own) = &answer.challenge else {
-        return broken(
-            ViolationCode::FieldMissing,
-            "worker_handshake_result.challenge",
-            "must be given",
-        );
+        return broken(ViolationCode::FieldMissing, "worker_handshake_result.challenge", "must be given");
     };
     signed(packet)?;
     challenge(packet, own, false)?;
@@ -193,10 +167,7 @@ fn result(packet: &BusPacket, answer: &WorkerHandshakeResult) -> Judged {
     let reason = WorkerHandshakeRejectionReason::try_from(answer.rejection_reason);
     if answer.accepted {
         token(packet)?;
-        let expires = instant(
-            "worker_handshake_result.token_expires_at",
-            answer.token_expires_at,
-        )?;
+        let expires = instant("worker_handshake_result.token_expires_at", answer.token_expires_at)?;
         rule(
             expires > issued,
             ViolationCode::TimeInvalid,
@@ -226,15 +197,9 @@ fn result(packet: &BusPacket, answer: &WorkerHandshakeResult) -> Judged {
 }
 
 fn version_and_purpose(path: &'static str, version: i32, purpose: i32) -> Judged {
+    rule(version == PROTOCOL_VERSION, ViolationCode::VersionUnsupported, path, "must be of protocol version 1")?;
     rule(
-        version == PROTOCOL_VERSION,
-        ViolationCode::VersionUnsupported,
-        path,
-        "must be of protocol version 1",
-    )?;
-    rule(
-        WorkerHandshakePurpose::try_from(purpose)
-            .is_ok_and(|known| known != WorkerHandshakePurpose::Unspecified),
+        WorkerHandshakePurpose::try_from(purpose).is_ok_and(|known| known != WorkerHandshakePurpose::Unspecified),
         ViolationCode::ValueUnknown,
         path,
         "must have a known purpose",
@@ -251,40 +216,20 @@ fn algorithm(path: &'static str, algorithm: i32) -> Judged {
 }
 
 fn nonce(path: &'static str, nonce: &[u8]) -> Judged {
-    rule(
-        nonce.len() == NONCE_BYTES,
-        ViolationCode::ValueMalformed,
-        path,
-        "must have 32 bytes",
-    )
+    rule(nonce.len() == NONCE_BYTES, ViolationCode::ValueMalformed, path, "must have 32 bytes")
 }
 
 fn signed(packet: &BusPacket) -> Judged {
-    rule(
-        !packet.signature.is_empty(),
-        ViolationCode::FieldMissing,
-        "signature",
-        "must not be empty",
-    )
+    rule(!packet.signature.is_empty(), ViolationCode::FieldMissing, "signature", "must not be empty")
 }
 
 fn no_token(packet: &BusPacket) -> Judged {
-    rule(
-        packet.auth_token.is_empty(),
-        ViolationCode::FieldNotAllowed,
-        "auth_token",
-        "must be empty in this phase",
-    )
+    rule(packet.auth_token.is_empty(), ViolationCode::FieldNotAllowed, "auth_token", "must be empty in this phase")
 }
 
 fn token(packet: &BusPacket) -> Judged {
     let token = packet.auth_token.as_bytes();
-    rule(
-        !token.is_empty(),
-        ViolationCode::FieldMissing,
-        "auth_token",
-        "must not be empty",
-    )?;
+    rule(!token.is_empty(), ViolationCode::FieldMissing, "auth_token", "must not be empty")?;
     rule(
         token.len() <= MAX_SESSION_TOKEN_BYTES && token.iter().all(u8::is_ascii_graphic),
         ViolationCode::ValueMalformed,
@@ -305,15 +250,8 @@ fn all_given(path: &'static str, texts: &[&String]) -> Judged {
 /// Nanoseconds since the epoch. An absent time counts as the epoch, as peers read it.
 fn instant(path: &'static str, at: Option<WireTimestamp>) -> Result<i128, Violation> {
     let at = at.unwrap_or_default();
-    rule(
-        at.is_legal(),
-        ViolationCode::TimeInvalid,
-        path,
-        "must be a valid time",
-    )?;
-    Ok(i128::from(at.seconds)
-        .saturating_mul(1_000_000_000)
-        .saturating_add(at.nanos.into()))
+    rule(at.is_legal(), ViolationCode::TimeInvalid, path, "must be a valid time")?;
+    Ok(i128::from(at.seconds).saturating_mul(1_000_000_000).saturating_add(at.nanos.into()))
 }
 
 /// A lower-case letter, then at most 63 lower-case letters, digits, `_`, `.` or `-`.
@@ -321,17 +259,11 @@ fn is_capability_key(key: &str) -> bool {
     let bytes = key.as_bytes();
     bytes.len() <= 64
         && bytes.first().is_some_and(u8::is_ascii_lowercase)
-        && bytes
-            .iter()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(byte))
+        && bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(byte))
 }
 
 fn rule(holds: bool, code: ViolationCode, path: &'static str, hint: &'static str) -> Judged {
-    if holds {
-        Ok(())
-    } else {
-        broken(code, path, hint)
-    }
+    if holds { Ok(()) } else { broken(code, path, hint) }
 }
 
 fn broken(code: ViolationCode, path: &'static str, hint: &'static str) -> Judged {

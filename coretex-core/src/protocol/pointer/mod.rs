@@ -52,14 +52,10 @@ pub enum PointerError {
     #[error("the pointer has no key after `redis://`")]
     MissingKey,
     /// It has blanks around it or is too long.
-    #[error(
-        "the pointer has blanks around it or a key of more than {MAX_PRODUCTION_KEY_BYTES} bytes"
-    )]
+    #[error("the pointer has blanks around it or a key of more than {MAX_PRODUCTION_KEY_BYTES} bytes")]
     UntrimmedOrTooLong,
     /// The key has characters that the production profile does not allow.
-    #[error(
-        "the pointer's key is not allowed in the production profile; use letters, digits and `:._-@[]`"
-    )]
+    #[error("the pointer's key is not allowed in the production profile; use letters, digits and `:._-@[]`")]
     AmbiguousKey,
     /// The text form of a pointer has no known kind.
     #[error("the pointer has no known kind; use `ctx:`, `res:`, `art:`, `mem:` or `opaque:`")]
@@ -146,11 +142,7 @@ impl Pointer {
     #[must_use]
     pub fn id(&self) -> &str {
         match self {
-            Self::Context(id)
-            | Self::Result(id)
-            | Self::Artifact(id)
-            | Self::Memory(id)
-            | Self::Opaque(id) => id,
+            Self::Context(id) | Self::Result(id) | Self::Artifact(id) | Self::Memory(id) | Self::Opaque(id) => id,
         }
     }
 
@@ -221,24 +213,14 @@ pub fn production_key(wire: &str) -> Result<&str, PointerError> {
     if wire.trim() != wire || wire.len() > longest {
         return Err(PointerError::UntrimmedOrTooLong);
     }
-    let key = wire
-        .strip_prefix(REDIS_SCHEME)
-        .ok_or(PointerError::UnsupportedScheme)?;
+    let key = wire.strip_prefix(REDIS_SCHEME).ok_or(PointerError::UnsupportedScheme)?;
     let bytes = key.as_bytes();
     let legal = bytes.first().is_some_and(u8::is_ascii_alphanumeric)
-        && bytes
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b":._-@[]".contains(byte))
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b":._-@[]".contains(byte))
         && !key.contains("..");
     // `ctx:run:step@1` is a key; `user@host` would be read as credentials by URL parsers.
-    let userinfo = key
-        .split_once('@')
-        .is_some_and(|(before, _)| !before.contains(':'));
-    if legal && !userinfo {
-        Ok(key)
-    } else {
-        Err(PointerError::AmbiguousKey)
-    }
+    let userinfo = key.split_once('@').is_some_and(|(before, _)| !before.contains(':'));
+    if legal && !userinfo { Ok(key) } else { Err(PointerError::AmbiguousKey) }
 }
 
 #[cfg(test)]
@@ -267,23 +249,13 @@ mod tests {
 
     #[test]
     fn pointers_of_other_shapes_stay_as_they_came() {
-        for wire in [
-            "s3://b/k",
-            "redis://ctx/job-1",
-            "redis://ctx:",
-            "ctx:job-1",
-            "echo://x",
-            "REDIS://ctx:a",
-        ] {
+        for wire in ["s3://b/k", "redis://ctx/job-1", "redis://ctx:", "ctx:job-1", "echo://x", "REDIS://ctx:a"] {
             let pointer = Pointer::from_wire(wire).unwrap();
             assert!(pointer.is_opaque(), "{wire}");
             assert_eq!(pointer.to_wire(), wire);
         }
         assert_eq!(Pointer::from_wire(""), Err(PointerError::Empty));
-        assert_eq!(
-            Pointer::Opaque("redis://ctx/job-1".into()).key().as_deref(),
-            Some("ctx/job-1")
-        );
+        assert_eq!(Pointer::Opaque("redis://ctx/job-1".into()).key().as_deref(), Some("ctx/job-1"));
         assert_eq!(Pointer::Opaque("s3://b/k".into()).key(), None);
         assert_eq!("foo:bar".parse::<Pointer>(), Err(PointerError::UnknownKind));
     }

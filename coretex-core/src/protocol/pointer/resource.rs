@@ -95,35 +95,19 @@ impl ResourceError {
 ///
 /// # Errors
 /// The first rule that is broken.
-pub fn check(
-    reference: &ResourceRef,
-    resolvers: &[&str],
-    now: Timestamp,
-) -> Result<(), ResourceError> {
+pub fn check(reference: &ResourceRef, resolvers: &[&str], now: Timestamp) -> Result<(), ResourceError> {
     let resolver = reference.resolver_id.as_str();
     rule(is_identifier(resolver, b"._-"), ResourceError::ResolverId)?;
     rule(resolvers.contains(&resolver), ResourceError::ResolverAbsent)?;
-    rule(
-        is_media_type(&reference.media_type),
-        ResourceError::MediaType,
-    )?;
-    rule(
-        is_identifier(&reference.purpose, b"._:-"),
-        ResourceError::Purpose,
-    )?;
+    rule(is_media_type(&reference.media_type), ResourceError::MediaType)?;
+    rule(is_identifier(&reference.purpose, b"._:-"), ResourceError::Purpose)?;
     rule(reference.sha256.len() == 32, ResourceError::Digest)?;
-    rule(
-        (1..=MAX_RESOURCE_BYTES).contains(&reference.size_bytes),
-        ResourceError::Size,
-    )?;
+    rule((1..=MAX_RESOURCE_BYTES).contains(&reference.size_bytes), ResourceError::Size)?;
     check_uri(&reference.uri)?;
     let expires = reference.expires_at.ok_or(ResourceError::ExpiryMissing)?;
     rule(expires.is_legal(), ResourceError::ExpiryInvalid)?;
     let now = (now.as_second(), now.subsec_nanosecond());
-    rule(
-        (expires.seconds, expires.nanos) > now,
-        ResourceError::Expired,
-    )
+    rule((expires.seconds, expires.nanos) > now, ResourceError::Expired)
 }
 
 /// Judges a pointer and a reference that stand beside each other: both must name the same key. An absent one agrees.
@@ -149,27 +133,16 @@ fn check_uri(uri: &str) -> Result<(), ResourceError> {
     let (scheme, rest) = uri.split_once("://").ok_or(ResourceError::UriScheme)?;
     let canonical = (1..=32).contains(&scheme.len())
         && scheme.starts_with(|first: char| first.is_ascii_lowercase())
-        && scheme.bytes().all(|byte| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+.-".contains(&byte)
-        });
+        && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+.-".contains(&byte));
     rule(canonical && !rest.is_empty(), ResourceError::UriScheme)?;
-    rule(
-        !rest.contains(['@', '?', '#', '\\', '%']),
-        ResourceError::UriParts,
-    )?;
+    rule(!rest.contains(['@', '?', '#', '\\', '%']), ResourceError::UriParts)?;
     let (authority, path) = match rest.split_once('/') {
         Some((authority, path)) => (authority, Some(path)),
         None => (rest, None),
     };
-    rule(
-        (1..=MAX_AUTHORITY_BYTES).contains(&authority.len()),
-        ResourceError::UriAuthority,
-    )?;
+    rule((1..=MAX_AUTHORITY_BYTES).contains(&authority.len()), ResourceError::UriAuthority)?;
     let normal = |segment: &str| !segment.is_empty() && segment != "." && !segment.contains("..");
-    rule(
-        path.is_none_or(|path| path.split('/').all(normal)),
-        ResourceError::UriPath,
-    )
+    rule(path.is_none_or(|path| path.split('/').all(normal)), ResourceError::UriPath)
 }
 
 fn is_identifier(text: &str, punctuation: &[u8]) -> bool {
@@ -178,18 +151,13 @@ fn is_identifier(text: &str, punctuation: &[u8]) -> bool {
 
 fn is_media_type(text: &str) -> bool {
     text.len() <= MAX_MEDIA_TYPE_BYTES
-        && text
-            .split_once('/')
-            .is_some_and(|(kind, sub)| is_word(kind, b"!#$&^_.+-") && is_word(sub, b"!#$&^_.+-"))
+        && text.split_once('/').is_some_and(|(kind, sub)| is_word(kind, b"!#$&^_.+-") && is_word(sub, b"!#$&^_.+-"))
 }
 
 /// A lower-case letter or digit, then more of them or of `punctuation`.
 fn is_word(text: &str, punctuation: &[u8]) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    text.bytes().next().is_some_and(plain)
-        && text
-            .bytes()
-            .all(|byte| plain(byte) || punctuation.contains(&byte))
+    text.bytes().next().is_some_and(plain) && text.bytes().all(|byte| plain(byte) || punctuation.contains(&byte))
 }
 
 fn rule(holds: bool, broken: ResourceError) -> Result<(), ResourceError> {
@@ -202,22 +170,13 @@ mod tests {
 
     #[test]
     fn pointer_and_reference_must_agree() {
-        let mut reference = ResourceRef {
-            resolver_id: "redis".into(),
-            uri: "redis://ctx:a".into(),
-            ..ResourceRef::default()
-        };
+        let mut reference =
+            ResourceRef { resolver_id: "redis".into(), uri: "redis://ctx:a".into(), ..ResourceRef::default() };
         check_same("redis://ctx:a", Some(&reference)).unwrap();
         check_same("", Some(&reference)).unwrap();
         check_same("redis://ctx:a", None).unwrap();
-        assert_eq!(
-            check_same("redis://ctx:b", Some(&reference)),
-            Err(ResourceError::Differs)
-        );
+        assert_eq!(check_same("redis://ctx:b", Some(&reference)), Err(ResourceError::Differs));
         reference.resolver_id = "s3".into();
-        assert_eq!(
-            check_same("redis://ctx:a", Some(&reference)),
-            Err(ResourceError::Differs)
-        );
+        assert_eq!(check_same("redis://ctx:a", Some(&reference)), Err(ResourceError::Differs));
     }
 }

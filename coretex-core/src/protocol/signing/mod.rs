@@ -78,16 +78,11 @@ pub fn split(packet: &[u8]) -> Result<Split, SignatureError> {
     for field in fields(packet) {
         let field = field?;
         match field.value {
-            WireValue::Bytes(signature) if field.number == SIGNATURE_FIELD => {
-                signatures.push(signature.to_vec())
-            }
+            WireValue::Bytes(signature) if field.number == SIGNATURE_FIELD => signatures.push(signature.to_vec()),
             _ => unsigned.extend_from_slice(field.raw),
         }
     }
-    Ok(Split {
-        unsigned,
-        signatures,
-    })
+    Ok(Split { unsigned, signatures })
 }
 
 /// The canonical bytes of an encoded packet without its signature: what a generic signature must be made over.
@@ -102,9 +97,7 @@ pub fn canonical_unsigned(packet: &[u8]) -> Result<Vec<u8>, WireError> {
 #[must_use]
 pub fn trust_domain(payload: &Payload) -> Option<&'static str> {
     match payload {
-        Payload::WorkerHandshakeChallengeRequest(_) => {
-            Some("CAP-WORKER-HANDSHAKE-CHALLENGE-REQUEST-V1")
-        }
+        Payload::WorkerHandshakeChallengeRequest(_) => Some("CAP-WORKER-HANDSHAKE-CHALLENGE-REQUEST-V1"),
         Payload::WorkerHandshakeChallenge(_) => Some("CAP-WORKER-HANDSHAKE-CHALLENGE-V1"),
         Payload::WorkerHandshakeAuthenticate(_) => Some("CAP-WORKER-HANDSHAKE-AUTHENTICATE-V1"),
         Payload::WorkerHandshakeResult(_) => Some("CAP-WORKER-HANDSHAKE-RESULT-V1"),
@@ -126,12 +119,7 @@ pub struct TrustTranscript {
 /// # Errors
 /// The packet is no phase of the handshake, has unknown fields, or cannot be read.
 pub fn trust_digest(packet: &super::envelope::Received) -> Result<TrustTranscript, SignatureError> {
-    let domain = packet
-        .packet()
-        .payload
-        .as_ref()
-        .and_then(trust_domain)
-        .ok_or(SignatureError::NotAHandshake)?;
+    let domain = packet.packet().payload.as_ref().and_then(trust_domain).ok_or(SignatureError::NotAHandshake)?;
     if canonical::has_unknown_fields(BusPacket::TYPE, packet.raw())? {
         return Err(SignatureError::UnknownFields);
     }

@@ -106,12 +106,8 @@ pub fn extract(packet: &[u8]) -> Result<Extracted, ExtractError> {
             return Err(ExtractError::NonMinimal);
         }
         let number = field.number;
-        let (_, known) = BUS_PACKET
-            .field(number)
-            .ok_or(ExtractError::UnknownField(number))?;
-        let bit = 1u64
-            .checked_shl(number)
-            .ok_or(ExtractError::UnknownField(number))?;
+        let (_, known) = BUS_PACKET.field(number).ok_or(ExtractError::UnknownField(number))?;
+        let bit = 1u64.checked_shl(number).ok_or(ExtractError::UnknownField(number))?;
         match (known.kind(), field.value) {
             (Kind::Int32, WireValue::Varint(_)) => {}
             (Kind::Int32, _) => return Err(ExtractError::WrongWireType(number)),
@@ -145,15 +141,8 @@ pub fn extract(packet: &[u8]) -> Result<Extracted, ExtractError> {
     if !payload {
         return Err(ExtractError::NoPayload);
     }
-    let signature = signature
-        .filter(|bytes| !bytes.is_empty())
-        .ok_or(ExtractError::NoSignature)?;
+    let signature = signature.filter(|bytes| !bytes.is_empty()).ok_or(ExtractError::NoSignature)?;
     let digest = sha256(&[DOMAIN.as_bytes(), &[0], &unsigned]);
     let body_digest = sha256(&[&unsigned]);
-    Ok(Extracted {
-        unsigned,
-        signature,
-        digest,
-        body_digest,
-    })
+    Ok(Extracted { unsigned, signature, digest, body_digest })
 }

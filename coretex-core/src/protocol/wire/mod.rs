@@ -101,21 +101,13 @@ impl<'a> Iterator for Fields<'a> {
             return None;
         }
         let before = self.rest;
-        let mut cursor = Cursor {
-            rest: before,
-            minimal: true,
-        };
+        let mut cursor = Cursor { rest: before, minimal: true };
         match cursor.field(0) {
             Ok((number, value)) => {
                 let used = before.len().saturating_sub(cursor.rest.len());
                 self.rest = cursor.rest;
                 let raw = before.get(..used).unwrap_or_default();
-                Some(Ok(WireField {
-                    number,
-                    value,
-                    raw,
-                    minimal: cursor.minimal,
-                }))
+                Some(Ok(WireField { number, value, raw, minimal: cursor.minimal }))
             }
             Err(error) => {
                 self.rest = &[];
@@ -155,12 +147,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn value(
-        &mut self,
-        number: u32,
-        wire_type: u8,
-        depth: usize,
-    ) -> Result<WireValue<'a>, WireError> {
+    fn value(&mut self, number: u32, wire_type: u8, depth: usize) -> Result<WireValue<'a>, WireError> {
         match wire_type {
             0 => Ok(WireValue::Varint(self.varint()?)),
             1 => Ok(WireValue::Fixed64(self.array()?)),
@@ -184,11 +171,7 @@ impl<'a> Cursor<'a> {
         loop {
             let (inner, wire_type) = self.tag()?;
             if wire_type == END_GROUP {
-                return if inner == number {
-                    Ok(())
-                } else {
-                    Err(WireError::Group)
-                };
+                return if inner == number { Ok(()) } else { Err(WireError::Group) };
             }
             self.value(inner, wire_type, depth.saturating_add(1))?;
         }
@@ -202,19 +185,13 @@ impl<'a> Cursor<'a> {
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], WireError> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or(WireError::Truncated)?;
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(WireError::Truncated)?;
         self.rest = rest;
         Ok(taken)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
-        let (taken, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(WireError::Truncated)?;
+        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(WireError::Truncated)?;
         self.rest = rest;
         Ok(*taken)
     }
@@ -234,17 +211,12 @@ pub fn decode_varint(bytes: &[u8]) -> Result<(u64, usize), WireError> {
             return Err(WireError::Overlong);
         }
         // The tenth byte holds one bit: the shift is at most 63.
-        value |= u64::from(byte & 0x7f)
-            .wrapping_shl(u32::try_from(index).unwrap_or(0).saturating_mul(7));
+        value |= u64::from(byte & 0x7f).wrapping_shl(u32::try_from(index).unwrap_or(0).saturating_mul(7));
         if byte < 0x80 {
             return Ok((value, index.saturating_add(1)));
         }
     }
-    Err(if bytes.len() < 10 {
-        WireError::Truncated
-    } else {
-        WireError::Overlong
-    })
+    Err(if bytes.len() < 10 { WireError::Truncated } else { WireError::Overlong })
 }
 
 /// How many bytes the shortest encoding of `value` takes.
@@ -307,10 +279,7 @@ mod tests {
     #[test]
     fn padded_numbers_are_read_but_marked() {
         let field = fields(&[0x20, 0x81, 0x00]).next().unwrap().unwrap();
-        assert_eq!(
-            (field.number, field.value, field.minimal),
-            (4, WireValue::Varint(1), false)
-        );
+        assert_eq!((field.number, field.value, field.minimal), (4, WireValue::Varint(1), false));
         let field = fields(&[0xa0, 0x00, 0x01]).next().unwrap().unwrap();
         assert!(!field.minimal);
     }

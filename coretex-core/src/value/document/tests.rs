@@ -30,44 +30,22 @@ fn anchors_and_merge_keys_are_expanded() {
 fn errors_carry_file_line_column_and_excerpt() {
     let error = parse("w.yaml", "a: 1\nb: [1, 2\nc: 3\n").unwrap_err();
     assert_eq!((error.code(), error.name()), ("document_invalid", "w.yaml"));
-    assert!(
-        error.line() >= 2 && !error.excerpt().is_empty(),
-        "{error:?}"
-    );
+    assert!(error.line() >= 2 && !error.excerpt().is_empty(), "{error:?}");
 
     let error = parse("w.yaml", "first: 1\nkey: a\nkey: b\n").unwrap_err();
-    assert_eq!(
-        (error.code(), error.line(), error.column()),
-        ("document_invalid", 3, 1),
-        "{error:?}"
-    );
+    assert_eq!((error.code(), error.line(), error.column()), ("document_invalid", 3, 1), "{error:?}");
     assert_eq!(error.excerpt(), "key: b\n^");
     assert!(error.reason().contains("key"), "{error}");
 
     let error = parse("w.json", "{\n  \"a\": 1,\n  \"é\": tru\n}").unwrap_err();
-    assert_eq!(
-        (error.code(), error.line()),
-        ("document_invalid", 3),
-        "{error:?}"
-    );
+    assert_eq!((error.code(), error.line()), ("document_invalid", 3), "{error:?}");
 
     let error = parse("w.json", "{\"a\": 1, \"a\": 2}").unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("w.json:1:12: the key `a` is repeated"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("w.json:1:12: the key `a` is repeated"), "{error}");
 
     let error = parse_json("w.json", b"{\"a\": \"\xff\"}").unwrap_err();
     assert_eq!((error.code(), error.column()), ("document_invalid", 8));
-    for second in [
-        "a: 1\n---\nb: 2\n",
-        "a: &x [*x]",
-        "a: *nowhere",
-        "? [1, 2]\n: x",
-        "a: .nan",
-    ] {
+    for second in ["a: 1\n---\nb: 2\n", "a: &x [*x]", "a: *nowhere", "? [1, 2]\n: x", "a: .nan"] {
         let error = parse("w.yaml", second).expect_err(second);
         assert!(error.to_string().starts_with("w.yaml:"), "{error}");
     }
@@ -84,29 +62,11 @@ fn hostile_documents_end_with_a_named_error() {
         ("bomb.yaml", bomb, "payload_too_large"),
         ("deep.yaml", "[".repeat(5000), "payload_too_deep"),
         ("deep.json", "[".repeat(5000), "payload_too_deep"),
-        (
-            "closed.json",
-            format!("{}{}", "[".repeat(100), "]".repeat(100)),
-            "payload_too_deep",
-        ),
-        (
-            "block.yaml",
-            (0..300)
-                .map(|level| format!("{}a:\n", " ".repeat(level)))
-                .collect(),
-            "payload_too_deep",
-        ),
+        ("closed.json", format!("{}{}", "[".repeat(100), "]".repeat(100)), "payload_too_deep"),
+        ("block.yaml", (0..300).map(|level| format!("{}a:\n", " ".repeat(level))).collect(), "payload_too_deep"),
         ("large.yaml", "x".repeat(MAX_BYTES + 1), "payload_too_large"),
-        (
-            "many.yaml",
-            format!("[{}]", "1,".repeat(300_000)),
-            "payload_too_large",
-        ),
-        (
-            "many.json",
-            format!("[{}1]", "1,".repeat(300_000)),
-            "payload_too_large",
-        ),
+        ("many.yaml", format!("[{}]", "1,".repeat(300_000)), "payload_too_large"),
+        ("many.json", format!("[{}1]", "1,".repeat(300_000)), "payload_too_large"),
     ];
     for (name, text, code) in cases {
         let error = parse(name, &text).expect_err(name);

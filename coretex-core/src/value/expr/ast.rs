@@ -169,22 +169,10 @@ functions! {
 
 impl Function {
     pub(super) fn name(self) -> &'static str {
-        Self::TABLE
-            .iter()
-            .find(|row| row.0 == self)
-            .map_or("", |row| row.1)
+        Self::TABLE.iter().find(|row| row.0 == self).map_or("", |row| row.1)
     }
 }
 
 /// The names that `type(x)` can give.
-pub(super) const TYPE_NAMES: [&str; 9] = [
-    "bool",
-    "int",
-    "uint",
-    "double",
-    "string",
-    "list",
-    "map",
-    "null_type",
-    "type",
-];
+pub(super) const TYPE_NAMES: [&str; 9] =
+    ["bool", "int", "uint", "double", "string", "list", "map", "null_type", "type"];

@@ -23,12 +23,7 @@ impl ExprError {
         while !text.is_char_boundary(offset) {
             offset -= 1;
         }
-        Self(Box::new(Details {
-            text: text.to_owned(),
-            offset,
-            reason: reason.into(),
-            hint: None,
-        }))
+        Self(Box::new(Details { text: text.to_owned(), offset, reason: reason.into(), hint: None }))
     }
 
     pub(super) fn with_hint(mut self, hint: Option<String>) -> Self {
@@ -139,11 +134,7 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn boxed(kind: EvalErrorKind, reason: impl Into<String>) -> Box<Self> {
-        Box::new(Self {
-            kind,
-            offset: None,
-            reason: reason.into(),
-        })
+        Box::new(Self { kind, offset: None, reason: reason.into() })
     }
 
     pub(super) fn operand(reason: impl Into<String>) -> Box<Self> {
@@ -212,12 +203,7 @@ impl fmt::Display for EvalError {
             None => {}
         }
         let (line, column) = position(&self.0.text, self.0.offset);
-        write!(
-            f,
-            "expression `{}` failed at {line}:{column}: {}",
-            shorten(&self.0.text),
-            self.0.reason
-        )
+        write!(f, "expression `{}` failed at {line}:{column}: {}", shorten(&self.0.text), self.0.reason)
     }
 }
 
@@ -240,23 +226,14 @@ pub(in crate::value) fn excerpt(text: &str, offset: usize) -> String {
     let (line, column) = position(text, offset);
     let line = text.lines().nth(line - 1).unwrap_or_default();
     let skip = column.saturating_sub(60);
-    let shown: String = line
-        .chars()
-        .skip(skip)
-        .take(80)
-        .map(|ch| if ch == '\t' { ' ' } else { ch })
-        .collect();
+    let shown: String = line.chars().skip(skip).take(80).map(|ch| if ch == '\t' { ' ' } else { ch }).collect();
     format!("{shown}\n{}^", " ".repeat(column - 1 - skip))
 }
 
 /// At most 120 characters of an expression, on one line.
 fn shorten(text: &str) -> String {
     let text = text.trim();
-    let mut out: String = text
-        .chars()
-        .take(120)
-        .map(|ch| if ch.is_control() { ' ' } else { ch })
-        .collect();
+    let mut out: String = text.chars().take(120).map(|ch| if ch.is_control() { ' ' } else { ch }).collect();
     if text.chars().nth(120).is_some() {
         out.push('…');
     }

@@ -37,10 +37,7 @@ impl Budget {
             }
             None => {
                 self.left = 0;
-                Err(Failure::boxed(
-                    EvalErrorKind::Limit,
-                    "it takes too much work; compute this in a worker",
-                ))
+                Err(Failure::boxed(EvalErrorKind::Limit, "it takes too much work; compute this in a worker"))
             }
         }
     }
@@ -54,12 +51,7 @@ type Outcome<'a> = Result<Val<'a>, Box<Failure>>;
 
 /// The path lane: no tree, no budget.
 pub(super) fn walk<'a>(scope: &'a dyn Scope, path: &Path) -> Val<'a> {
-    path.segments()
-        .iter()
-        .skip(1)
-        .fold(Val::node(scope.variable(path.root())), |value, segment| {
-            value.step(segment)
-        })
+    path.segments().iter().skip(1).fold(Val::node(scope.variable(path.root())), |value, segment| value.step(segment))
 }
 
 /// Evaluates `ast` and hands the value to `finish`, while the scope is still borrowed.
@@ -69,11 +61,7 @@ pub(super) fn evaluate<T>(
     budget: &mut Budget,
     finish: impl FnOnce(&Val<'_>, &mut Budget) -> Result<T, Box<Failure>>,
 ) -> Result<T, Box<Failure>> {
-    let mut evaluator = Evaluator {
-        scope,
-        budget,
-        locals: Vec::new(),
-    };
+    let mut evaluator = Evaluator { scope, budget, locals: Vec::new() };
     let value = evaluator.eval(ast)?;
     finish(&value, evaluator.budget)
 }
@@ -112,34 +100,22 @@ impl<'a> Evaluator<'a, '_> {
             }
             Kind::Conditional(parts) => {
                 let [condition, then, otherwise] = &**parts;
-                if self.eval(condition)?.truthy() {
-                    self.eval(then)
-                } else {
-                    self.eval(otherwise)
-                }
+                if self.eval(condition)?.truthy() { self.eval(then) } else { self.eval(otherwise) }
             }
             Kind::List(items) => {
-                let items = items
-                    .iter()
-                    .map(|item| Ok(stored(self.eval(item)?)))
-                    .collect::<Result<Vec<_>, Box<Failure>>>()?;
+                let items =
+                    items.iter().map(|item| Ok(stored(self.eval(item)?))).collect::<Result<Vec<_>, Box<Failure>>>()?;
                 Ok(Val::list(items))
             }
             Kind::Map(entries) => self.map(entries),
             Kind::Call(function, operands) => {
-                let operands = operands
-                    .iter()
-                    .map(|operand| self.eval(operand))
-                    .collect::<Result<Vec<_>, _>>()?;
+                let operands = operands.iter().map(|operand| self.eval(operand)).collect::<Result<Vec<_>, _>>()?;
                 functions::call(*function, &operands, self.budget)
             }
             Kind::Matches(subject, regex) => {
                 let subject = self.eval(subject)?;
                 let Val::Text(text) = &subject else {
-                    return Err(Failure::operand(format!(
-                        "`matches` takes a string, not {}",
-                        subject.describe()
-                    )));
+                    return Err(Failure::operand(format!("`matches` takes a string, not {}", subject.describe())));
                 };
                 self.budget.charge_text(text.len())?;
                 Ok(Val::Bool(regex.is_match(text)))
@@ -153,9 +129,7 @@ impl<'a> Evaluator<'a, '_> {
             Base::Variable(name) => Val::node(self.scope.variable(name)),
             Base::Local(slot) => self.locals.get(*slot).cloned().unwrap_or(Val::Missing),
         };
-        segments
-            .iter()
-            .fold(root, |value, segment| value.step(segment))
+        segments.iter().fold(root, |value, segment| value.step(segment))
     }
 
     fn index(&mut self, value: &'a Ast, index: &'a Ast) -> Outcome<'a> {
@@ -163,18 +137,10 @@ impl<'a> Evaluator<'a, '_> {
         let index = self.eval(index)?;
         match (&value, &index) {
             (Val::Map(dict), Val::Text(key)) => Ok(dict.get(key)),
-            (Val::List(list), Val::Int(at)) => {
-                Ok(usize::try_from(*at).map_or(Val::Missing, |at| list.get(at)))
-            }
-            (Val::List(list), Val::Uint(at)) => {
-                Ok(usize::try_from(*at).map_or(Val::Missing, |at| list.get(at)))
-            }
+            (Val::List(list), Val::Int(at)) => Ok(usize::try_from(*at).map_or(Val::Missing, |at| list.get(at))),
+            (Val::List(list), Val::Uint(at)) => Ok(usize::try_from(*at).map_or(Val::Missing, |at| list.get(at))),
             (Val::Missing | Val::Null, _) => Ok(Val::Missing),
-            _ => Err(Failure::operand(format!(
-                "{} cannot be indexed by {}",
-                value.describe(),
-                index.describe()
-            ))),
+            _ => Err(Failure::operand(format!("{} cannot be indexed by {}", value.describe(), index.describe()))),
         }
     }
 
@@ -202,10 +168,7 @@ impl<'a> Evaluator<'a, '_> {
             let key = match self.eval(key_ast)? {
                 Val::Text(key) => key.into_owned(),
                 other => {
-                    return Err(Failure::operand(format!(
-                        "map keys are strings, not {}",
-                        other.describe()
-                    )));
+                    return Err(Failure::operand(format!("map keys are strings, not {}", other.describe())));
                 }
             };
             let value = self.eval(value)?;
@@ -214,9 +177,7 @@ impl<'a> Evaluator<'a, '_> {
                 continue;
             }
             if map.insert(key.clone(), value).is_some() {
-                return Err(Failure::operand(format!(
-                    "the map has the key `{key}` twice"
-                )));
+                return Err(Failure::operand(format!("the map has the key `{key}` twice")));
             }
         }
         Ok(Val::Map(Dict::Built(Rc::new(map))))
@@ -234,11 +195,7 @@ impl<'a> Evaluator<'a, '_> {
                 return Err(Failure::operand(format!(
                     "a list or a map can be walked, not {}{}",
                     other.describe(),
-                    if other.is_nothing() {
-                        "; test it with has(...) first"
-                    } else {
-                        ""
-                    }
+                    if other.is_nothing() { "; test it with has(...) first" } else { "" }
                 )));
             }
         };

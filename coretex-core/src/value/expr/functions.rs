@@ -11,17 +11,13 @@ use super::val::{List, Val};
 type Outcome<'a> = Result<Val<'a>, Box<Failure>>;
 
 /// The parser has checked the number of operands.
-pub(super) fn call<'a>(
-    function: Function,
-    operands: &[Val<'a>],
-    budget: &mut Budget,
-) -> Outcome<'a> {
+pub(super) fn call<'a>(function: Function, operands: &[Val<'a>], budget: &mut Budget) -> Outcome<'a> {
     let operand = |at: usize| operands.get(at).unwrap_or(&Val::Missing);
     let subject = operand(0);
     match function {
-        Function::Size => size(subject)
-            .map(Val::Int)
-            .ok_or_else(|| refused(function, "a string, list or map", subject)),
+        Function::Size => {
+            size(subject).map(Val::Int).ok_or_else(|| refused(function, "a string, list or map", subject))
+        }
         // The established function: whatever has no length has length 0.
         Function::Length => Ok(Val::Int(size(subject).unwrap_or(0))),
         Function::First => Ok(match subject {
@@ -51,11 +47,7 @@ pub(super) fn call<'a>(
 fn text_function<'a>(function: Function, operands: &[Val<'a>], budget: &mut Budget) -> Outcome<'a> {
     let text = |at: usize| match operands.get(at) {
         Some(Val::Text(text)) => Ok(text),
-        other => Err(refused(
-            function,
-            "a string",
-            other.unwrap_or(&Val::Missing),
-        )),
+        other => Err(refused(function, "a string", other.unwrap_or(&Val::Missing))),
     };
     let subject = text(0)?;
     budget.charge_text(subject.len())?;
@@ -68,9 +60,7 @@ fn text_function<'a>(function: Function, operands: &[Val<'a>], budget: &mut Budg
         Function::Trim => owned(subject.trim().to_owned()),
         Function::Split => {
             let separator = text(1)?;
-            let parts = subject
-                .split(&**separator)
-                .filter(|_| !separator.is_empty());
+            let parts = subject.split(&**separator).filter(|_| !separator.is_empty());
             let mut list: Vec<Val<'a>> = Vec::new();
             for part in parts {
                 budget.charge(1)?;
@@ -96,8 +86,7 @@ fn text_function<'a>(function: Function, operands: &[Val<'a>], budget: &mut Budg
             let pattern = text(1)?;
             // Compiling costs far more than matching.
             budget.charge(1000 + pattern.len())?;
-            let regex = compile_pattern(pattern)
-                .map_err(|reason| Failure::boxed(EvalErrorKind::Conversion, reason))?;
+            let regex = compile_pattern(pattern).map_err(|reason| Failure::boxed(EvalErrorKind::Conversion, reason))?;
             Val::Bool(regex.is_match(subject))
         }
     })
@@ -119,16 +108,8 @@ fn size(value: &Val<'_>) -> Option<i64> {
 }
 
 fn refused(function: Function, wanted: &str, found: &Val<'_>) -> Box<Failure> {
-    let hint = if found.is_nothing() {
-        "; test it with has(...) first"
-    } else {
-        ""
-    };
-    Failure::operand(format!(
-        "`{}` takes {wanted}, not {}{hint}",
-        function.name(),
-        found.describe()
-    ))
+    let hint = if found.is_nothing() { "; test it with has(...) first" } else { "" };
+    Failure::operand(format!("`{}` takes {wanted}, not {}{hint}", function.name(), found.describe()))
 }
 
 fn unconvertible(value: &Val<'_>, target: &str) -> Box<Failure> {
@@ -139,10 +120,7 @@ fn unconvertible(value: &Val<'_>, target: &str) -> Box<Failure> {
         Val::Double(double) => format!("the double {double}"),
         other => other.describe().to_owned(),
     };
-    Failure::boxed(
-        EvalErrorKind::Conversion,
-        format!("{shown} does not convert to {target}"),
-    )
+    Failure::boxed(EvalErrorKind::Conversion, format!("{shown} does not convert to {target}"))
 }
 
 fn to_int<'a>(value: &Val<'a>) -> Outcome<'a> {
@@ -164,8 +142,7 @@ fn to_uint<'a>(value: &Val<'a>) -> Outcome<'a> {
         Val::Text(text) => text.parse().ok(),
         _ => None,
     };
-    uint.map(Val::Uint)
-        .ok_or_else(|| unconvertible(value, "uint"))
+    uint.map(Val::Uint).ok_or_else(|| unconvertible(value, "uint"))
 }
 
 fn truncate(double: f64) -> Option<i128> {
@@ -179,9 +156,7 @@ fn to_double<'a>(value: &Val<'a>) -> Outcome<'a> {
         Val::Text(text) => text.parse().ok(),
         other => super::operators::double(other),
     };
-    double
-        .map(Val::Double)
-        .ok_or_else(|| unconvertible(value, "double"))
+    double.map(Val::Double).ok_or_else(|| unconvertible(value, "double"))
 }
 
 fn to_text<'a>(value: &Val<'a>) -> Outcome<'a> {
@@ -205,8 +180,7 @@ fn to_bool<'a>(value: &Val<'a>) -> Outcome<'a> {
         },
         _ => None,
     };
-    flag.map(Val::Bool)
-        .ok_or_else(|| unconvertible(value, "bool"))
+    flag.map(Val::Bool).ok_or_else(|| unconvertible(value, "bool"))
 }
 
 fn join<'a>(list: &Val<'a>, separator: Option<&Val<'a>>, budget: &mut Budget) -> Outcome<'a> {
@@ -221,11 +195,7 @@ fn join<'a>(list: &Val<'a>, separator: Option<&Val<'a>>, budget: &mut Budget) ->
     join_list(list, separator, budget).map(owned)
 }
 
-fn join_list(
-    list: &List<'_>,
-    separator: &str,
-    budget: &mut Budget,
-) -> Result<String, Box<Failure>> {
+fn join_list(list: &List<'_>, separator: &str, budget: &mut Budget) -> Result<String, Box<Failure>> {
     let mut out = String::new();
     for (at, item) in list.iter().enumerate() {
         let Val::Text(text) = &item else {

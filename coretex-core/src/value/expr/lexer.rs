@@ -31,8 +31,7 @@ impl Token {
 
 /// Longest first, so that the first that fits is right.
 const MARKS: [&str; 22] = [
-    "&&", "||", "==", "!=", "<=", ">=", "<", ">", "!", "?", ":", "+", "-", "*", "/", "%", "(", ")",
-    "[", "]", ",", "{",
+    "&&", "||", "==", "!=", "<=", ">=", "<", ">", "!", "?", ":", "+", "-", "*", "/", "%", "(", ")", "[", "]", ",", "{",
 ];
 
 #[derive(Debug)]
@@ -92,24 +91,15 @@ impl<'t> Lexer<'t> {
         if let Some(string) = string_at(rest) {
             return Ok((self.string(string)?, start));
         }
-        if first.is_ascii_digit()
-            || (first == '.' && rest.chars().nth(1).is_some_and(|ch| ch.is_ascii_digit()))
-        {
+        if first.is_ascii_digit() || (first == '.' && rest.chars().nth(1).is_some_and(|ch| ch.is_ascii_digit())) {
             return Ok((self.number()?, start));
         }
         if first.is_alphabetic() || first == '_' {
             let end = rest.find(|ch| !is_name_char(ch)).unwrap_or(rest.len());
             self.offset += end;
-            return Ok((
-                Token::Name(rest.get(..end).unwrap_or_default().to_owned()),
-                start,
-            ));
+            return Ok((Token::Name(rest.get(..end).unwrap_or_default().to_owned()), start));
         }
-        if let Some(mark) = MARKS
-            .iter()
-            .chain(&["}", "."])
-            .find(|mark| rest.starts_with(**mark))
-        {
+        if let Some(mark) = MARKS.iter().chain(&["}", "."]).find(|mark| rest.starts_with(**mark)) {
             self.offset += mark.len();
             return Ok((Token::Mark(mark), start));
         }
@@ -117,9 +107,7 @@ impl<'t> Lexer<'t> {
             '=' => Some("compare with `==`".to_owned()),
             '&' => Some("write `&&`".to_owned()),
             '|' => Some("write `||`".to_owned()),
-            '$' => Some(
-                "an expression outside of a template is written without `${` and `}`".to_owned(),
-            ),
+            '$' => Some("an expression outside of a template is written without `${` and `}`".to_owned()),
             '`' => Some("backticks quote a field after `.`".to_owned()),
             '\'' | '"' => Some("close the string with the quote that opens it".to_owned()),
             _ => None,
@@ -140,12 +128,8 @@ impl<'t> Lexer<'t> {
         }
         let end = rest.find(|ch| !is_name_char(ch)).unwrap_or(rest.len());
         if end == 0 {
-            let hint = rest
-                .starts_with('?')
-                .then(|| "a missing field already reads as null: write `.`".to_owned());
-            return Err(self
-                .error("expected a field name after `.`")
-                .with_hint(hint));
+            let hint = rest.starts_with('?').then(|| "a missing field already reads as null: write `.`".to_owned());
+            return Err(self.error("expected a field name after `.`").with_hint(hint));
         }
         self.offset += end;
         Ok(rest.get(..end).unwrap_or_default().to_owned())
@@ -154,14 +138,8 @@ impl<'t> Lexer<'t> {
     fn number(&mut self) -> Result<Token, ExprError> {
         let rest = self.rest();
         let bytes = rest.as_bytes();
-        let digits = |from: usize| {
-            bytes
-                .get(from..)
-                .unwrap_or_default()
-                .iter()
-                .take_while(|byte| byte.is_ascii_digit())
-                .count()
-        };
+        let digits =
+            |from: usize| bytes.get(from..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count();
         let hex = rest.strip_prefix("0x").or_else(|| rest.strip_prefix("0X"));
         let (token, length) = if let Some(hex) = hex {
             let count = hex.bytes().take_while(u8::is_ascii_hexdigit).count();
@@ -184,10 +162,7 @@ impl<'t> Lexer<'t> {
             }
             let text = rest.get(..end).unwrap_or_default();
             let token = if double {
-                text.parse()
-                    .ok()
-                    .filter(|double: &f64| double.is_finite())
-                    .map(Token::Double)
+                text.parse().ok().filter(|double: &f64| double.is_finite()).map(Token::Double)
             } else {
                 text.parse().ok().map(Token::Int)
             };
@@ -211,9 +186,7 @@ impl<'t> Lexer<'t> {
     fn string(&mut self, string: StringAt) -> Result<Token, ExprError> {
         let rest = self.rest();
         if string.bytes {
-            return Err(self
-                .error("bytes are not a JSON value")
-                .with_hint(Some("drop the `b`".to_owned())));
+            return Err(self.error("bytes are not a JSON value").with_hint(Some("drop the `b`".to_owned())));
         }
         let (Some(body), Some(length)) = (string.body, string.length) else {
             return Err(self
@@ -221,11 +194,7 @@ impl<'t> Lexer<'t> {
                 .with_hint(Some("close it with the quote that opens it".to_owned())));
         };
         let body = rest.get(body.0..body.1).unwrap_or_default();
-        let text = if string.raw {
-            body.to_owned()
-        } else {
-            self.unescape(body)?
-        };
+        let text = if string.raw { body.to_owned() } else { self.unescape(body)? };
         self.offset += length;
         Ok(Token::Text(text))
     }
@@ -235,9 +204,7 @@ impl<'t> Lexer<'t> {
         let mut chars = body.chars();
         let bad = |what: &str| {
             self.error(format!("the string contains an invalid escape `\\{what}`"))
-                .with_hint(Some(
-                    r"write \\ for a backslash, or a raw string: r'...'".to_owned(),
-                ))
+                .with_hint(Some(r"write \\ for a backslash, or a raw string: r'...'".to_owned()))
         };
         while let Some(ch) = chars.next() {
             if ch != '\\' {
@@ -263,8 +230,7 @@ impl<'t> Lexer<'t> {
                 '\\' | '\'' | '"' | '`' | '?' => escape,
                 _ if digits > 0 => {
                     let octal = escape.is_ascii_digit();
-                    let mut code: String =
-                        chars.by_ref().take(digits - usize::from(octal)).collect();
+                    let mut code: String = chars.by_ref().take(digits - usize::from(octal)).collect();
                     if octal {
                         code.insert(0, escape);
                     }
@@ -310,9 +276,7 @@ pub(in crate::value) fn string_at(text: &str) -> Option<StringAt> {
         }
         open += 1;
     }
-    let quote = *bytes
-        .get(open)
-        .filter(|byte| matches!(byte, b'"' | b'\''))?;
+    let quote = *bytes.get(open).filter(|byte| matches!(byte, b'"' | b'\''))?;
     let triple = bytes.get(open + 1) == Some(&quote) && bytes.get(open + 2) == Some(&quote);
     let width = if triple { 3 } else { 1 };
     let start = open + width;
@@ -323,8 +287,7 @@ pub(in crate::value) fn string_at(text: &str) -> Option<StringAt> {
             Some(b'\n') if !triple => break None,
             Some(b'\\') if !raw => at += 2,
             Some(byte) if *byte == quote => {
-                let closes = !triple
-                    || (bytes.get(at + 1) == Some(&quote) && bytes.get(at + 2) == Some(&quote));
+                let closes = !triple || (bytes.get(at + 1) == Some(&quote) && bytes.get(at + 2) == Some(&quote));
                 if closes {
                     break Some(at);
                 }
@@ -333,10 +296,5 @@ pub(in crate::value) fn string_at(text: &str) -> Option<StringAt> {
             Some(_) => at += 1,
         }
     };
-    Some(StringAt {
-        raw,
-        bytes: is_bytes,
-        body: end.map(|end| (start, end)),
-        length: end.map(|end| end + width),
-    })
+    Some(StringAt { raw, bytes: is_bytes, body: end.map(|end| (start, end)), length: end.map(|end| end + width) })
 }

@@ -187,8 +187,7 @@ impl fmt::Display for Expr {
 /// The path that the whole text is, if it is one. The parser words the error for unknown roots.
 fn path_lane(text: &str, options: &CompileOptions) -> Option<Path> {
     let path = Path::parse(text).ok()?;
-    (options.has_root(path.root()) && !["true", "false", "null"].contains(&path.root()))
-        .then_some(path)
+    (options.has_root(path.root()) && !["true", "false", "null"].contains(&path.root())).then_some(path)
 }
 
 fn compile_path(text: &str, path: Path, options: &CompileOptions) -> Result<Expr, ExprError> {
@@ -218,20 +217,9 @@ fn compile_path(text: &str, path: Path, options: &CompileOptions) -> Result<Expr
             Segment::Index(_) => break,
         }
     }
-    let warnings = if root == "input" {
-        options
-            .input_warning(names.into_iter())
-            .into_iter()
-            .collect()
-    } else {
-        Vec::new()
-    };
-    Ok(Expr(Arc::new(Compiled {
-        text: text.into(),
-        program: Program::Path(path),
-        references,
-        warnings,
-    })))
+    let warnings =
+        if root == "input" { options.input_warning(names.into_iter()).into_iter().collect() } else { Vec::new() };
+    Ok(Expr(Arc::new(Compiled { text: text.into(), program: Program::Path(path), references, warnings })))
 }
 
 /// `input.count-1` would silently be the key `count-1`; refuse what is more likely a subtraction.
@@ -240,8 +228,7 @@ fn reject_subtraction(text: &str, key: &str, options: &CompileOptions) -> Result
         return Ok(());
     };
     let looks_computed = key.chars().all(is_key_char)
-        && (options.has_root(tail)
-            || (!tail.is_empty() && tail.bytes().all(|byte| byte.is_ascii_digit())));
+        && (options.has_root(tail) || (!tail.is_empty() && tail.bytes().all(|byte| byte.is_ascii_digit())));
     let Some(offset) = text.find(&format!(".{key}")) else {
         // In brackets and quotes there is no doubt.
         return Ok(());
@@ -249,12 +236,6 @@ fn reject_subtraction(text: &str, key: &str, options: &CompileOptions) -> Result
     if !looks_computed {
         return Ok(());
     }
-    Err(ExprError::new(
-        text,
-        offset + 1,
-        format!("`{key}` may be a key or a subtraction"),
-    )
-    .with_hint(Some(format!(
-        "write ['{key}'] for the key, spaces around `-` to subtract"
-    ))))
+    Err(ExprError::new(text, offset + 1, format!("`{key}` may be a key or a subtraction"))
+        .with_hint(Some(format!("write ['{key}'] for the key, spaces around `-` to subtract"))))
 }

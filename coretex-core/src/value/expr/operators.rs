@@ -13,12 +13,7 @@ use super::val::{Dict, List, Val};
 
 type Outcome<'a> = Result<Val<'a>, Box<Failure>>;
 
-pub(super) fn binary<'a>(
-    operator: Operator,
-    left: &Val<'a>,
-    right: &Val<'a>,
-    budget: &mut Budget,
-) -> Outcome<'a> {
+pub(super) fn binary<'a>(operator: Operator, left: &Val<'a>, right: &Val<'a>, budget: &mut Budget) -> Outcome<'a> {
     match operator {
         Operator::Equal => Ok(Val::Bool(equal(left, right, budget)?)),
         Operator::NotEqual => Ok(Val::Bool(!equal(left, right, budget)?)),
@@ -26,20 +21,14 @@ pub(super) fn binary<'a>(
             order(operator, left, right, budget).map(Val::Bool)
         }
         Operator::In => contained(left, right, budget).map(Val::Bool),
-        Operator::Add
-        | Operator::Subtract
-        | Operator::Multiply
-        | Operator::Divide
-        | Operator::Remainder => arithmetic(operator, left, right, budget),
+        Operator::Add | Operator::Subtract | Operator::Multiply | Operator::Divide | Operator::Remainder => {
+            arithmetic(operator, left, right, budget)
+        }
     }
 }
 
 /// Deep equality; numbers by value, missing equals null. Charges for every value compared.
-pub(super) fn equal(
-    left: &Val<'_>,
-    right: &Val<'_>,
-    budget: &mut Budget,
-) -> Result<bool, Box<Failure>> {
+pub(super) fn equal(left: &Val<'_>, right: &Val<'_>, budget: &mut Budget) -> Result<bool, Box<Failure>> {
     budget.charge(1)?;
     Ok(match (left, right) {
         (Val::Missing | Val::Null, Val::Missing | Val::Null) => true,
@@ -55,11 +44,7 @@ pub(super) fn equal(
     })
 }
 
-fn lists_equal(
-    left: &List<'_>,
-    right: &List<'_>,
-    budget: &mut Budget,
-) -> Result<bool, Box<Failure>> {
+fn lists_equal(left: &List<'_>, right: &List<'_>, budget: &mut Budget) -> Result<bool, Box<Failure>> {
     if left.len() != right.len() {
         return Ok(false);
     }
@@ -71,11 +56,7 @@ fn lists_equal(
     Ok(true)
 }
 
-fn maps_equal(
-    left: &Dict<'_>,
-    right: &Dict<'_>,
-    budget: &mut Budget,
-) -> Result<bool, Box<Failure>> {
+fn maps_equal(left: &Dict<'_>, right: &Dict<'_>, budget: &mut Budget) -> Result<bool, Box<Failure>> {
     if left.len() != right.len() {
         return Ok(false);
     }
@@ -89,12 +70,7 @@ fn maps_equal(
     Ok(true)
 }
 
-fn order(
-    operator: Operator,
-    left: &Val<'_>,
-    right: &Val<'_>,
-    budget: &mut Budget,
-) -> Result<bool, Box<Failure>> {
+fn order(operator: Operator, left: &Val<'_>, right: &Val<'_>, budget: &mut Budget) -> Result<bool, Box<Failure>> {
     if left.is_nothing() || right.is_nothing() {
         return Ok(false);
     }
@@ -124,11 +100,7 @@ fn order(
     })
 }
 
-fn contained(
-    needle: &Val<'_>,
-    haystack: &Val<'_>,
-    budget: &mut Budget,
-) -> Result<bool, Box<Failure>> {
+fn contained(needle: &Val<'_>, haystack: &Val<'_>, budget: &mut Budget) -> Result<bool, Box<Failure>> {
     match (needle, haystack) {
         (_, Val::Missing | Val::Null) => Ok(false),
         (needle, Val::List(list)) => {
@@ -180,15 +152,9 @@ fn integer(value: &Val<'_>) -> Option<i128> {
 /// The number as a double; integers beyond 2^53 are rounded.
 pub(super) fn double(value: &Val<'_>) -> Option<f64> {
     match value {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "documented rounding beyond 2^53"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "documented rounding beyond 2^53")]
         Val::Int(int) => Some(*int as f64),
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "documented rounding beyond 2^53"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "documented rounding beyond 2^53")]
         Val::Uint(uint) => Some(*uint as f64),
         Val::Double(double) => Some(*double),
         _ => None,
@@ -201,9 +167,7 @@ fn compare_numbers(left: &Val<'_>, right: &Val<'_>) -> Option<Ordering> {
         (Some(left), Some(right), _, _) => Some(left.cmp(&right)),
         (None, None, Val::Double(left), Val::Double(right)) => left.partial_cmp(right),
         (Some(left), None, _, Val::Double(right)) => compare_with_double(left, *right),
-        (None, Some(right), Val::Double(left), _) => {
-            compare_with_double(right, *left).map(Ordering::reverse)
-        }
+        (None, Some(right), Val::Double(left), _) => compare_with_double(right, *left).map(Ordering::reverse),
         _ => None,
     }
 }
@@ -229,30 +193,18 @@ fn compare_with_double(int: i128, double: f64) -> Option<Ordering> {
 pub(super) fn negate<'a>(value: &Val<'a>) -> Outcome<'a> {
     match value {
         Val::Double(double) => Ok(Val::Double(-double)),
-        Val::Int(_) => integer(value)
-            .and_then(|int| i64::try_from(-int).ok())
-            .map(Val::Int)
-            .ok_or_else(|| overflow("-")),
-        other => Err(Failure::operand(format!(
-            "`-` does not apply to {}",
-            other.describe()
-        ))),
+        Val::Int(_) => {
+            integer(value).and_then(|int| i64::try_from(-int).ok()).map(Val::Int).ok_or_else(|| overflow("-"))
+        }
+        other => Err(Failure::operand(format!("`-` does not apply to {}", other.describe()))),
     }
 }
 
 fn overflow(symbol: &str) -> Box<Failure> {
-    Failure::boxed(
-        EvalErrorKind::Number,
-        format!("the result of `{symbol}` does not fit a 64-bit integer"),
-    )
+    Failure::boxed(EvalErrorKind::Number, format!("the result of `{symbol}` does not fit a 64-bit integer"))
 }
 
-fn arithmetic<'a>(
-    operator: Operator,
-    left: &Val<'a>,
-    right: &Val<'a>,
-    budget: &mut Budget,
-) -> Outcome<'a> {
+fn arithmetic<'a>(operator: Operator, left: &Val<'a>, right: &Val<'a>, budget: &mut Budget) -> Outcome<'a> {
     if operator == Operator::Add {
         match (left, right) {
             (Val::Text(left), Val::Text(right)) => {
@@ -287,10 +239,7 @@ fn whole(operator: Operator, left: i128, right: i128) -> Result<i128, Box<Failur
         Operator::Subtract => left.checked_sub(right),
         Operator::Multiply => left.checked_mul(right),
         _ if right == 0 => {
-            return Err(Failure::boxed(
-                EvalErrorKind::Number,
-                format!("`{}` by zero", operator.symbol()),
-            ));
+            return Err(Failure::boxed(EvalErrorKind::Number, format!("`{}` by zero", operator.symbol())));
         }
         Operator::Divide => left.checked_div(right),
         _ => left.checked_rem(right),
@@ -317,9 +266,7 @@ fn fraction(operator: Operator, left: f64, right: f64) -> Result<f64, Box<Failur
         Operator::Multiply => left * right,
         Operator::Divide => left / right,
         _ => {
-            return Err(Failure::operand(
-                "`%` applies to integers only; convert with int(...)",
-            ));
+            return Err(Failure::operand("`%` applies to integers only; convert with int(...)"));
         }
     })
 }

@@ -35,11 +35,7 @@ impl CompileOptions {
     /// `input` are not checked.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            roots: STANDARD_ROOTS.map(str::to_owned).into(),
-            steps: None,
-            input: None,
-        }
+        Self { roots: STANDARD_ROOTS.map(str::to_owned).into(), steps: None, input: None }
     }
 
     /// Replaces the root variables.
@@ -139,10 +135,7 @@ impl ClosedShape {
                 && schema.get("patternProperties").is_none()
                 // Draft-07 ignores everything beside a reference.
                 && schema.get("$ref").is_none(),
-            properties: properties
-                .iter()
-                .map(|(key, property)| (key.clone(), Self::of(property, depth + 1)))
-                .collect(),
+            properties: properties.iter().map(|(key, property)| (key.clone(), Self::of(property, depth + 1))).collect(),
         })
     }
 }
@@ -200,11 +193,8 @@ fn edit_distance(left: &str, right: &str) -> usize {
     for (i, l) in left.iter().enumerate() {
         let mut row = vec![i + 1];
         for (j, r) in right.iter().enumerate() {
-            let mut best = (at(&previous, j) + usize::from(l != r))
-                .min(at(&previous, j + 1) + 1)
-                .min(at(&row, j) + 1);
-            let swapped =
-                i > 0 && j > 0 && left.get(i - 1) == Some(r) && right.get(j - 1) == Some(l);
+            let mut best = (at(&previous, j) + usize::from(l != r)).min(at(&previous, j + 1) + 1).min(at(&row, j) + 1);
+            let swapped = i > 0 && j > 0 && left.get(i - 1) == Some(r) && right.get(j - 1) == Some(l);
             if swapped {
                 best = best.min(at(&before, j - 1) + 1);
             }

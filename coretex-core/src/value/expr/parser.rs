@@ -73,11 +73,7 @@ pub(super) fn parse(text: &str, options: &CompileOptions) -> Result<Parsed, Expr
     if parser.token != Token::End {
         return Err(parser.unexpected("an operator or the end"));
     }
-    Ok(Parsed {
-        ast,
-        references: parser.references,
-        warnings: parser.warnings,
-    })
+    Ok(Parsed { ast, references: parser.references, warnings: parser.warnings })
 }
 
 struct Parser<'t> {
@@ -112,11 +108,7 @@ impl Parser<'_> {
     }
 
     fn expect(&mut self, mark: &str) -> Result<(), ExprError> {
-        if self.eat(mark)? {
-            Ok(())
-        } else {
-            Err(self.unexpected(&format!("`{mark}`")))
-        }
+        if self.eat(mark)? { Ok(()) } else { Err(self.unexpected(&format!("`{mark}`"))) }
     }
 
     fn error(&self, offset: usize, reason: impl Into<String>) -> ExprError {
@@ -132,18 +124,14 @@ impl Parser<'_> {
             Token::Mark("{") => Some("a map literal has quoted keys: {'key': value}".to_owned()),
             _ => None,
         };
-        self.error(self.start, format!("expected {expected}, found {found}"))
-            .with_hint(hint)
+        self.error(self.start, format!("expected {expected}, found {found}")).with_hint(hint)
     }
 
     fn node(&self, start: usize, kind: Kind) -> Result<Ast, ExprError> {
         let depth = 1 + child_depth(&kind);
         if depth > MAX_DEPTH {
             return Err(self
-                .error(
-                    start,
-                    format!("more than {MAX_DEPTH} operations inside each other"),
-                )
+                .error(start, format!("more than {MAX_DEPTH} operations inside each other"))
                 .with_hint(Some("split it over several steps".to_owned())));
         }
         Ok(Ast { kind, start, depth })
@@ -153,10 +141,7 @@ impl Parser<'_> {
         self.nesting += 1;
         if self.nesting > MAX_NESTING {
             return Err(self
-                .error(
-                    self.start,
-                    format!("nested more than {MAX_NESTING} levels deep"),
-                )
+                .error(self.start, format!("nested more than {MAX_NESTING} levels deep"))
                 .with_hint(Some("split it over several steps".to_owned())));
         }
         let start = self.start;
@@ -165,10 +150,7 @@ impl Parser<'_> {
             let then = self.binary(0)?;
             self.expect(":")?;
             let otherwise = self.expression()?;
-            self.node(
-                start,
-                Kind::Conditional(Box::new([condition, then, otherwise])),
-            )?
+            self.node(start, Kind::Conditional(Box::new([condition, then, otherwise])))?
         } else {
             condition
         };
@@ -190,11 +172,7 @@ impl Parser<'_> {
                 while self.eat(mark)? {
                     operands.push(self.binary(level + 1)?);
                 }
-                let kind = if level == 0 {
-                    Kind::Or(operands)
-                } else {
-                    Kind::And(operands)
-                };
+                let kind = if level == 0 { Kind::Or(operands) } else { Kind::And(operands) };
                 self.node(start, kind)
             }
             2..=4 => {
@@ -202,22 +180,20 @@ impl Parser<'_> {
                 while let Some(operator) = self.operator(level) {
                     if level == 2
                         && matches!(left.kind, Kind::Not(_))
-                        && self
-                            .lexer
-                            .text()
-                            .get(left.start..)
-                            .is_some_and(|text| text.starts_with('!'))
+                        && self.lexer.text().get(left.start..).is_some_and(|text| text.starts_with('!'))
                     {
                         return Err(self
-                            .error(left.start, format!("`!` before a comparison with `{}` is ambiguous", operator.symbol()))
-                            .with_hint(Some("write !(a == b) to negate the comparison, (!a) == b to negate the operand".to_owned())));
+                            .error(
+                                left.start,
+                                format!("`!` before a comparison with `{}` is ambiguous", operator.symbol()),
+                            )
+                            .with_hint(Some(
+                                "write !(a == b) to negate the comparison, (!a) == b to negate the operand".to_owned(),
+                            )));
                     }
                     self.advance()?;
                     let right = self.binary(level + 1)?;
-                    left = self.node(
-                        start,
-                        Kind::Binary(operator, Box::new(left), Box::new(right)),
-                    )?;
+                    left = self.node(start, Kind::Binary(operator, Box::new(left), Box::new(right)))?;
                 }
                 Ok(left)
             }
@@ -227,8 +203,7 @@ impl Parser<'_> {
 
     fn operator(&self, level: usize) -> Option<Operator> {
         use Operator::{
-            Add, Divide, Equal, Greater, GreaterEqual, In, Less, LessEqual, Multiply, NotEqual,
-            Remainder, Subtract,
+            Add, Divide, Equal, Greater, GreaterEqual, In, Less, LessEqual, Multiply, NotEqual, Remainder, Subtract,
         };
         let candidates: &[Operator] = match level {
             2 => &[Equal, NotEqual, LessEqual, GreaterEqual, Less, Greater, In],
@@ -240,10 +215,7 @@ impl Parser<'_> {
             Token::Name(name) if name == "in" => "in",
             _ => return None,
         };
-        candidates
-            .iter()
-            .copied()
-            .find(|operator| operator.symbol() == text)
+        candidates.iter().copied().find(|operator| operator.symbol() == text)
     }
 
     fn unary(&mut self) -> Result<Ast, ExprError> {
@@ -273,10 +245,7 @@ impl Parser<'_> {
     fn nested_unary(&mut self) -> Result<Ast, ExprError> {
         self.nesting += 1;
         if self.nesting > MAX_NESTING {
-            return Err(self.error(
-                self.start,
-                format!("nested more than {MAX_NESTING} levels deep"),
-            ));
+            return Err(self.error(self.start, format!("nested more than {MAX_NESTING} levels deep")));
         }
         let operand = self.unary()?;
         self.nesting -= 1;
@@ -292,10 +261,7 @@ impl Parser<'_> {
                 Err(_) => {
                     return Err(self
                         .error(start, "this number is too large for an int")
-                        .with_hint(Some(
-                            "write it as a uint (18446744073709551615u) or a double (1e19)"
-                                .to_owned(),
-                        )));
+                        .with_hint(Some("write it as a uint (18446744073709551615u) or a double (1e19)".to_owned())));
                 }
             },
             Token::Uint(value) => Literal::Uint(value),
@@ -364,9 +330,7 @@ impl Parser<'_> {
             self.check_literal(entries.len())?;
             let key = self.expression()?;
             if matches!(&key.kind, Kind::Literal(literal) if !matches!(literal, Literal::Text(_))) {
-                return Err(self
-                    .error(key.start, "map keys are strings")
-                    .with_hint(Some("quote the key".to_owned())));
+                return Err(self.error(key.start, "map keys are strings").with_hint(Some("quote the key".to_owned())));
             }
             self.expect(":")?;
             entries.push((key, self.expression()?));
@@ -391,19 +355,11 @@ fn child_depth(kind: &Kind) -> usize {
         | Kind::Negate(inner)
         | Kind::Matches(inner, _) => inner.depth,
         Kind::Index(left, right) | Kind::Binary(_, left, right) => left.depth.max(right.depth),
-        Kind::And(items) | Kind::Or(items) | Kind::List(items) | Kind::Call(_, items) => {
-            deepest(items)
-        }
+        Kind::And(items) | Kind::Or(items) | Kind::List(items) | Kind::Call(_, items) => deepest(items),
         Kind::Conditional(parts) => deepest(parts.iter()),
         Kind::Map(entries) => deepest(entries.iter().flat_map(|(key, value)| [key, value])),
-        Kind::Comprehension(parts) => deepest(
-            [
-                Some(&parts.range),
-                parts.condition.as_ref(),
-                parts.body.as_ref(),
-            ]
-            .into_iter()
-            .flatten(),
-        ),
+        Kind::Comprehension(parts) => {
+            deepest([Some(&parts.range), parts.condition.as_ref(), parts.body.as_ref()].into_iter().flatten())
+        }
     }
 }

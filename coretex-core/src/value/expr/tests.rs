@@ -4,10 +4,7 @@ use super::*;
 use crate::value::template::Template;
 use serde_json::json;
 
-const PAGE: &str = include_str!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../docs/reference/expressions.md"
-));
+const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/expressions.md"));
 
 fn options() -> CompileOptions {
     CompileOptions::new().with_steps(["fetch-data", "a"])
@@ -15,11 +12,7 @@ fn options() -> CompileOptions {
 
 fn page_scope() -> Value {
     let block = PAGE.split("<!-- scope -->").nth(1).expect("scope marker");
-    let block = block
-        .split("```json")
-        .nth(1)
-        .and_then(|tail| tail.split("```").next())
-        .expect("scope block");
+    let block = block.split("```json").nth(1).and_then(|tail| tail.split("```").next()).expect("scope block");
     serde_json::from_str(block).expect("scope is JSON")
 }
 
@@ -32,11 +25,8 @@ fn rows(first: &str) -> Vec<(String, String)> {
             result_column = None;
             continue;
         };
-        let cells: Vec<String> = line
-            .replace("\\|", "\u{1}")
-            .split('|')
-            .map(|cell| cell.trim().replace('\u{1}', "|"))
-            .collect();
+        let cells: Vec<String> =
+            line.replace("\\|", "\u{1}").split('|').map(|cell| cell.trim().replace('\u{1}', "|")).collect();
         if cells[0] == first {
             result_column = cells.iter().position(|cell| cell == "result");
         } else if let Some(column) = result_column
@@ -58,10 +48,7 @@ fn shown(result: Result<Option<Value>, &'static str>) -> String {
 }
 
 fn eval(text: &str, scope: &Value) -> Result<Option<Value>, &'static str> {
-    Expr::compile(text, &options())
-        .map_err(|error| error.code())?
-        .evaluate(scope)
-        .map_err(|error| error.code())
+    Expr::compile(text, &options()).map_err(|error| error.code())?.evaluate(scope).map_err(|error| error.code())
 }
 
 fn compile_error(text: &str) -> ExprError {
@@ -69,10 +56,7 @@ fn compile_error(text: &str) -> ExprError {
 }
 
 fn eval_error(text: &str, scope: &Value) -> EvalError {
-    Expr::compile(text, &options())
-        .expect(text)
-        .evaluate(scope)
-        .expect_err(text)
+    Expr::compile(text, &options()).expect(text).evaluate(scope).expect_err(text)
 }
 
 #[test]
@@ -84,8 +68,7 @@ fn every_expression_of_the_page_gives_what_the_page_says() {
         .iter()
         .filter_map(|(text, expected)| {
             let found = shown(eval(text, &scope));
-            (found != *expected)
-                .then(|| format!("{text}: page says {expected}, code gives {found}"))
+            (found != *expected).then(|| format!("{text}: page says {expected}, code gives {found}"))
         })
         .collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
@@ -98,15 +81,8 @@ fn conditions_of_the_page_agree_with_their_values() {
         let Ok(value) = eval(&text, &scope) else {
             continue;
         };
-        let condition = Expr::compile(&text, &options())
-            .unwrap()
-            .evaluate_bool(&scope)
-            .unwrap();
-        assert_eq!(
-            condition,
-            value.is_some_and(|value| crate::value::json::truthy(&value)),
-            "{text}"
-        );
+        let condition = Expr::compile(&text, &options()).unwrap().evaluate_bool(&scope).unwrap();
+        assert_eq!(condition, value.is_some_and(|value| crate::value::json::truthy(&value)), "{text}");
     }
 }
 
@@ -127,99 +103,32 @@ fn every_template_of_the_page_gives_what_the_page_says() {
 #[test]
 fn compile_errors_point_at_the_problem_and_say_what_to_do() {
     let cases = [
-        (
-            "input.a ==\n  inptu.b",
-            2,
-            3,
-            "unknown name `inptu`",
-            "did you mean `input`?",
-        ),
-        (
-            "steps.fetch-dta.output > 1",
-            1,
-            7,
-            "unknown step `fetch-dta`",
-            "did you mean `fetch-data`?",
-        ),
+        ("input.a ==\n  inptu.b", 2, 3, "unknown name `inptu`", "did you mean `input`?"),
+        ("steps.fetch-dta.output > 1", 1, 7, "unknown step `fetch-dta`", "did you mean `fetch-data`?"),
         ("input.a = 1", 1, 9, "unexpected `=`", "compare with `==`"),
-        (
-            "input.a and input.b",
-            1,
-            9,
-            "expected an operator or the end, found `and`",
-            "write `&&`",
-        ),
-        (
-            "sise(input.a)",
-            1,
-            1,
-            "unknown function `sise`",
-            "did you mean `size`?",
-        ),
+        ("input.a and input.b", 1, 9, "expected an operator or the end, found `and`", "write `&&`"),
+        ("sise(input.a)", 1, 1, "unknown function `sise`", "did you mean `size`?"),
         ("input.a.all(i, i).x(1)", 1, 19, "unknown function `x`", ""),
-        (
-            "size(input.a, 1)",
-            1,
-            1,
-            "`size` takes 1 argument, not 2",
-            "",
-        ),
-        (
-            "'abc",
-            1,
-            1,
-            "the string does not end",
-            "close it with the quote that opens it",
-        ),
+        ("size(input.a, 1)", 1, 1, "`size` takes 1 argument, not 2", ""),
+        ("'abc", 1, 1, "the string does not end", "close it with the quote that opens it"),
         ("{1: 2}", 1, 2, "map keys are strings", "quote the key"),
-        (
-            "input.?a == 1",
-            1,
-            7,
-            "expected a field name after `.`",
-            "a missing field already reads as null: write `.`",
-        ),
+        ("input.?a == 1", 1, 7, "expected a field name after `.`", "a missing field already reads as null: write `.`"),
         ("Foo{a: 1}", 1, 1, "unknown name `Foo`", ""),
-        (
-            "input.x.matches('(')",
-            1,
-            9,
-            "the pattern of `matches` is not valid: unclosed group",
-            "",
-        ),
-        (
-            "${input.a}",
-            1,
-            1,
-            "unexpected `$`",
-            "an expression outside of a template is written without `${` and `}`",
-        ),
-        (
-            "exists(input.a, x)",
-            1,
-            1,
-            "`exists` is called on a list",
-            "write input.items.exists(item, ...)",
-        ),
+        ("input.x.matches('(')", 1, 9, "the pattern of `matches` is not valid: unclosed group", ""),
+        ("${input.a}", 1, 1, "unexpected `$`", "an expression outside of a template is written without `${` and `}`"),
+        ("exists(input.a, x)", 1, 1, "`exists` is called on a list", "write input.items.exists(item, ...)"),
         ("  ", 1, 1, "it is empty", ""),
     ];
     for (text, line, column, reason, hint) in cases {
         let error = compile_error(text);
-        assert_eq!(
-            (error.line(), error.column(), error.reason()),
-            (line, column, reason),
-            "{error:?}"
-        );
+        assert_eq!((error.line(), error.column(), error.reason()), (line, column, reason), "{error:?}");
         assert_eq!(error.code(), "expression_invalid");
         if !hint.is_empty() {
             assert_eq!(error.hint(), Some(hint), "{text}");
         }
     }
     let error = compile_error("input.count > 3 && inptu.b");
-    assert_eq!(
-        error.excerpt(),
-        "input.count > 3 && inptu.b\n                   ^"
-    );
+    assert_eq!(error.excerpt(), "input.count > 3 && inptu.b\n                   ^");
     assert_eq!(
         error.to_string(),
         "expression `input.count > 3 && inptu.b` is not valid at 1:20: unknown name `inptu`; did you mean `input`?"
@@ -230,22 +139,14 @@ fn compile_errors_point_at_the_problem_and_say_what_to_do() {
 fn evaluation_errors_name_the_expression_the_place_and_the_reason() {
     let scope = page_scope();
     let cases = [
-        (
-            "1 + input.missing",
-            1,
-            "`+` does not apply to an int and a missing value; test it with has(...) first",
-        ),
+        ("1 + input.missing", 1, "`+` does not apply to an int and a missing value; test it with has(...) first"),
         (
             "true && input.name + 1 > 2",
             9,
             "`+` does not apply to a string and an int; convert with int(...), double(...) or string(...)",
         ),
         ("input.count / input.zero", 1, "`/` by zero"),
-        (
-            "size(input.count)",
-            1,
-            "`size` takes a string, list or map, not an int",
-        ),
+        ("size(input.count)", 1, "`size` takes a string, list or map, not an int"),
         ("int('x')", 1, "the string `x` does not convert to int"),
         (
             "input.missing.map(x, x)",
@@ -270,14 +171,8 @@ fn dashed_step_ids_work_anywhere_when_declared() {
     }});
     for (text, expected) in [
         ("steps.a-b.output + steps.a.output", json!(3)),
-        (
-            "steps.fetch-data-2.output.n[0] - steps.x_1-y.output",
-            json!(4),
-        ),
-        (
-            "[steps.a-b.output].exists(v, v == steps.a-b.output)",
-            json!(true),
-        ),
+        ("steps.fetch-data-2.output.n[0] - steps.x_1-y.output", json!(4)),
+        ("[steps.a-b.output].exists(v, v == steps.a-b.output)", json!(true)),
         ("steps . a-b . output == 2", json!(true)),
         ("(steps).a.output == 1", json!(true)),
         ("steps.`a-b`.output == 2", json!(true)),
@@ -286,10 +181,7 @@ fn dashed_step_ids_work_anywhere_when_declared() {
         assert_eq!(expr.evaluate(&scope).unwrap(), Some(expected), "{text}");
     }
     let error = Expr::compile("steps.a-c.output == 2", &options).unwrap_err();
-    assert_eq!(
-        (error.reason(), error.hint()),
-        ("unknown step `a-c`", Some("did you mean `a-b`?"))
-    );
+    assert_eq!((error.reason(), error.hint()), ("unknown step `a-c`", Some("did you mean `a-b`?")));
     assert!(Expr::compile("(steps).b.output == 1", &options).is_err());
     assert!(Expr::compile("steps['b'].output == 1", &options).is_err());
     assert!(Expr::compile("steps.b", &options).is_err());
@@ -301,38 +193,21 @@ fn references_name_roots_and_steps() {
         let expr = Expr::compile(text, &options()).unwrap();
         let references = expr.references();
         (
-            references
-                .roots()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-                .join(","),
-            references
-                .steps()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-                .join(","),
+            references.roots().map(str::to_owned).collect::<Vec<_>>().join(","),
+            references.steps().map(str::to_owned).collect::<Vec<_>>().join(","),
             references.reads_all_steps(),
         )
     };
     let own = |roots: &str, steps: &str, all| (roots.to_owned(), steps.to_owned(), all);
-    assert_eq!(
-        refs("steps.fetch-data.output"),
-        own("steps", "fetch-data", false)
-    );
+    assert_eq!(refs("steps.fetch-data.output"), own("steps", "fetch-data", false));
     assert_eq!(
         refs("steps['fetch-data'].output.x + steps.a.output > input.n"),
         own("input,steps", "a,fetch-data", false)
     );
-    assert_eq!(
-        refs("steps[input.name].output"),
-        own("input,steps", "", true)
-    );
+    assert_eq!(refs("steps[input.name].output"), own("input,steps", "", true));
     assert_eq!(refs("steps"), own("steps", "", true));
     assert_eq!(refs("steps.exists(s, s == 'a')"), own("steps", "", true));
-    assert_eq!(
-        refs("input.items.all(item, item.x && ctx.y)"),
-        own("ctx,input", "", false)
-    );
+    assert_eq!(refs("input.items.all(item, item.x && ctx.y)"), own("ctx,input", "", false));
     assert_eq!(refs("has(steps.a.error)"), own("steps", "a", false));
 }
 
@@ -347,19 +222,10 @@ fn a_path_that_a_closed_input_schema_rules_out_is_a_warning() {
     let warnings = |text: &str| Expr::compile(text, &options).unwrap().warnings().to_vec();
     assert_eq!(
         warnings("input.nmae"),
-        [
-            "`input.nmae` is always missing: the input schema declares no `nmae` there; did you mean `name`?"
-        ]
+        ["`input.nmae` is always missing: the input schema declares no `nmae` there; did you mean `name`?"]
     );
     assert_eq!(warnings("1 + input.closed.b > input.closed.b").len(), 1);
-    for fine in [
-        "input.name",
-        "input.name.x",
-        "input.open.anything",
-        "input.closed.a.b",
-        "input",
-        "ctx.nmae",
-    ] {
+    for fine in ["input.name", "input.name.x", "input.open.anything", "input.closed.a.b", "input", "ctx.nmae"] {
         assert!(warnings(fine).is_empty(), "{fine}");
     }
 }
@@ -374,49 +240,20 @@ fn hostile_texts_end_with_a_named_error() {
         ("!".repeat(4000), "nested more than 48 levels deep"),
         ("-".repeat(4000), "nested more than 48 levels deep"),
         ("a(".repeat(1000), "nested more than 48 levels deep"),
-        (
-            format!("1{}", "+1".repeat(1500)),
-            "more than 96 operations inside each other",
-        ),
-        (
-            format!("1{}", "?1:1".repeat(500)),
-            "nested more than 48 levels deep",
-        ),
-        (
-            format!("input{}", "['a'][input.b]".repeat(200)),
-            "more than 96 operations inside each other",
-        ),
+        (format!("1{}", "+1".repeat(1500)), "more than 96 operations inside each other"),
+        (format!("1{}", "?1:1".repeat(500)), "nested more than 48 levels deep"),
+        (format!("input{}", "['a'][input.b]".repeat(200)), "more than 96 operations inside each other"),
         (list(257), "more than 256 elements"),
-        (
-            "input.a.map(x, x.map(y, y.map(z, z)))".to_owned(),
-            "`map` is nested more than 2 levels deep",
-        ),
-        (
-            format!("input.a.matches('{}')", "(a{1000}){1000}"),
-            "the pattern of `matches` is too large",
-        ),
-        (
-            "99999999999999999999".to_owned(),
-            "this number is not valid or too large",
-        ),
-        (
-            "'\\u12'".to_owned(),
-            "the string contains an invalid escape `\\u`",
-        ),
-        (
-            "'\\uD800'".to_owned(),
-            "the string contains an invalid escape `\\u`",
-        ),
+        ("input.a.map(x, x.map(y, y.map(z, z)))".to_owned(), "`map` is nested more than 2 levels deep"),
+        (format!("input.a.matches('{}')", "(a{1000}){1000}"), "the pattern of `matches` is too large"),
+        ("99999999999999999999".to_owned(), "this number is not valid or too large"),
+        ("'\\u12'".to_owned(), "the string contains an invalid escape `\\u`"),
+        ("'\\uD800'".to_owned(), "the string contains an invalid escape `\\u`"),
         ("1e999".to_owned(), "this number is not valid or too large"),
     ];
     for (text, reason) in cases {
         let error = compile_error(&text);
-        assert!(
-            error.reason().starts_with(reason),
-            "{} <- {}",
-            error.reason(),
-            &text[..text.len().min(40)]
-        );
+        assert!(error.reason().starts_with(reason), "{} <- {}", error.reason(), &text[..text.len().min(40)]);
     }
     assert!(eval(&list(256), &json!({})).is_ok());
     assert!(eval(&format!("true{}", " && true".repeat(400)), &json!({})).is_ok());
@@ -435,34 +272,16 @@ fn hostile_evaluations_end_with_a_named_error() {
         ("input.big.map(x, input)", work),
         ("input.big.map(x, input.text + input.text)", work),
         ("input.big.exists(x, input.text.contains('b'))", work),
-        (
-            "input.big.map(x, input.text.replace('a', input.text))",
-            work,
-        ),
+        ("input.big.map(x, input.text.replace('a', input.text))", work),
         ("input.text.replace('', input.text)", work),
-        (
-            "input.big.exists(x, input.text.matches('b' + string(x)))",
-            work,
-        ),
-        (
-            "input.big.exists(x, (input.text == 'b') || x == 'c' || input.big + input.big == 1)",
-            work,
-        ),
-        (
-            "input.huge.all(x, x == 0)",
-            "a list of 10001 elements is walked, more than 10000; do this in a worker",
-        ),
-        (
-            "input.text.matches(input.pattern)",
-            "the pattern of `matches` is too large",
-        ),
+        ("input.big.exists(x, input.text.matches('b' + string(x)))", work),
+        ("input.big.exists(x, (input.text == 'b') || x == 'c' || input.big + input.big == 1)", work),
+        ("input.huge.all(x, x == 0)", "a list of 10001 elements is walked, more than 10000; do this in a worker"),
+        ("input.text.matches(input.pattern)", "the pattern of `matches` is too large"),
     ] {
         assert_eq!(eval_error(text, &scope).reason(), reason, "{text}");
     }
-    assert_eq!(
-        eval_error("input.big.map(x, input)", &scope).kind(),
-        EvalErrorKind::Limit
-    );
+    assert_eq!(eval_error("input.big.map(x, input)", &scope).kind(), EvalErrorKind::Limit);
 }
 
 #[test]
@@ -475,23 +294,13 @@ fn the_deepest_accepted_expressions_fit_a_small_stack() {
         format!("{}true", "!".repeat(46)),
         format!("{}1", "true?1:".repeat(46)),
         format!("input{}", "['a'][input.b]".repeat(47)),
-        format!(
-            "[1].map(a, [a].map(b, {}b{}))",
-            "[".repeat(40),
-            "]".repeat(40)
-        ),
+        format!("[1].map(a, [a].map(b, {}b{}))", "[".repeat(40), "]".repeat(40)),
     ];
-    let deep = std::thread::Builder::new()
-        .stack_size(1024 * 1024)
-        .spawn(move || {
-            for text in texts {
-                assert!(
-                    eval(&text, &json!({"input": {}})).is_ok(),
-                    "{:?}",
-                    eval(&text, &json!({}))
-                );
-            }
-        });
+    let deep = std::thread::Builder::new().stack_size(1024 * 1024).spawn(move || {
+        for text in texts {
+            assert!(eval(&text, &json!({"input": {}})).is_ok(), "{:?}", eval(&text, &json!({})));
+        }
+    });
     deep.unwrap().join().unwrap();
 }
 
@@ -507,14 +316,8 @@ fn compiled_forms_are_shared_between_threads() {
 #[test]
 fn roots_can_be_narrowed() {
     let options = CompileOptions::new().without_roots(&["item", "index"]);
-    assert_eq!(
-        Expr::compile("item.x", &options).unwrap_err().reason(),
-        "unknown name `item`"
-    );
-    assert_eq!(
-        eval("type(1) == int && int == int", &json!({})),
-        Ok(Some(json!(true)))
-    );
+    assert_eq!(Expr::compile("item.x", &options).unwrap_err().reason(), "unknown name `item`");
+    assert_eq!(eval("type(1) == int && int == int", &json!({})), Ok(Some(json!(true))));
     assert_eq!(eval("int", &json!({})), Ok(Some(json!("int"))));
 }
 
@@ -552,26 +355,12 @@ fn objects_are_looked_up_and_listed_only_when_needed() {
             }
         }
     }
-    let value = |text: &str| {
-        Expr::compile(text, &options())
-            .unwrap()
-            .evaluate(&Run)
-            .unwrap()
-    };
+    let value = |text: &str| Expr::compile(text, &options()).unwrap().evaluate(&Run).unwrap();
     assert_eq!(value("steps.a.status"), Some(json!("succeeded")));
     assert_eq!(value("steps.a.attempt + index"), Some(json!(5)));
-    assert_eq!(
-        value("steps"),
-        Some(json!({"a": {"attempt": 2, "status": "succeeded"}}))
-    );
-    assert_eq!(
-        value("steps.map(s, steps[s].status)"),
-        Some(json!(["succeeded"]))
-    );
-    assert_eq!(
-        value("steps.a == {'status': 'succeeded', 'attempt': 2}"),
-        Some(json!(true))
-    );
+    assert_eq!(value("steps"), Some(json!({"a": {"attempt": 2, "status": "succeeded"}})));
+    assert_eq!(value("steps.map(s, steps[s].status)"), Some(json!(["succeeded"])));
+    assert_eq!(value("steps.a == {'status': 'succeeded', 'attempt': 2}"), Some(json!(true)));
     assert_eq!(value("steps.fetch-data.output"), None);
     assert_eq!(value("item"), None);
 }

@@ -88,9 +88,7 @@ impl<'a> Val<'a> {
     pub(super) fn step(&self, segment: &Segment) -> Self {
         match (self, segment) {
             (Self::Map(dict), Segment::Key(key)) => dict.get(key),
-            (Self::List(list), segment) => {
-                position(segment).map_or(Self::Missing, |at| list.get(at))
-            }
+            (Self::List(list), segment) => position(segment).map_or(Self::Missing, |at| list.get(at)),
             _ => Self::Missing,
         }
     }

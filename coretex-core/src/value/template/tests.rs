@@ -18,9 +18,7 @@ fn nested_trees_render_and_static_parts_stay() {
     let rendered = template.render(&json!({"input": {"a": 1}})).unwrap();
     assert_eq!(
         rendered,
-        Some(
-            json!({"static": {"deep": [1, {"x": "plain"}]}, "list": [1, null, "x-1", {"keep": true}]})
-        )
+        Some(json!({"static": {"deep": [1, {"x": "plain"}]}, "list": [1, null, "x-1", {"keep": true}]}))
     );
 }
 
@@ -38,11 +36,7 @@ fn quotes_and_braces_inside_an_expression_do_not_close_it() {
         ("cost: $5 {x}", json!("cost: $5 {x}")),
     ] {
         let template = compile(&json!(text)).expect(text);
-        assert_eq!(
-            template.render(&json!({"input": {"a": 1}})).unwrap(),
-            Some(expected),
-            "{text}"
-        );
+        assert_eq!(template.render(&json!({"input": {"a": 1}})).unwrap(), Some(expected), "{text}");
     }
 }
 
@@ -64,11 +58,7 @@ fn compile_errors_say_where_in_the_tree() {
             "expression_invalid",
             "template at `a`: expression `steps.fetsh.output` is not valid at 1:7: unknown step `fetsh`; did you mean `fetch`?",
         ),
-        (
-            json!({"a": "${}"}),
-            "expression_invalid",
-            "template at `a`: expression `` is not valid at 1:1: it is empty",
-        ),
+        (json!({"a": "${}"}), "expression_invalid", "template at `a`: expression `` is not valid at 1:1: it is empty"),
     ];
     for (source, code, text) in cases {
         let error = compile(&source).unwrap_err();
@@ -83,25 +73,17 @@ fn evaluation_errors_say_where_in_the_tree() {
     let template = compile(&json!({"a": [1, {"b": "n=${input.n / 0}"}]})).unwrap();
     let error = template.render(&json!({"input": {"n": 1}})).unwrap_err();
     assert_eq!(error.template_path(), Some("a[1].b"));
-    assert_eq!(
-        error.to_string(),
-        "template at `a[1].b`: expression `input.n / 0` failed at 1:1: `/` by zero"
-    );
+    assert_eq!(error.to_string(), "template at `a[1].b`: expression `input.n / 0` failed at 1:1: `/` by zero");
 }
 
 #[test]
 fn references_and_warnings_are_collected() {
     let schema = json!({"additionalProperties": false, "properties": {"a": {}}});
-    let options = CompileOptions::new()
-        .with_steps(["fetch"])
-        .with_input_schema(&schema);
+    let options = CompileOptions::new().with_steps(["fetch"]).with_input_schema(&schema);
     let source = json!(["${input.b}", "${input.b} ${steps.fetch.output}"]);
     let template = Template::compile(&source, &options).unwrap();
     assert_eq!(template.references().steps().collect::<Vec<_>>(), ["fetch"]);
-    assert_eq!(
-        template.references().roots().collect::<Vec<_>>(),
-        ["input", "steps"]
-    );
+    assert_eq!(template.references().roots().collect::<Vec<_>>(), ["input", "steps"]);
     assert_eq!(template.warnings().len(), 1);
 }
 

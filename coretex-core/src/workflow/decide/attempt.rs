@@ -40,38 +40,7 @@ impl Machine<'_> {
 
     /// The job of the step's open attempt.
     pub(super) fn spec_of(&self, position: usize) -> Option<Arc<JobSpec>> {
-        let workflow = self.draft.workflow();
-        let step = workflow.steps().get(position)?;
-        let StepKind::Job { topic, meta, labels, adapter } = &step.kind else { return None };
-        let state = self.draft.step_at(position)?;
-        let job = state.job.as_ref()?;
-        let core = self.draft.core();
-        let run = core.id.clone()?;
-        let mut all: BTreeMap<String, String> = BTreeMap::clone(&core.labels);
-        all.extend(labels.iter().map(|(key, value)| (key.clone(), value.clone())));
-        all.insert("workflow_id".into(), workflow.id().to_string());
-        all.insert("run_id".into(), run.to_string());
-        all.insert("step_id".into(), step.id.to_string());
-        let principal = meta.actor_id.as_deref().map_or_else(|| core.principal.clone(), Arc::from);
-        Some(Arc::new(JobSpec {
-            id: job.id.clone(),
-            attempt: job.attempt,
-            topic: topic.clone(),
-            tenant: core.tenant.clone(),
-            team: core.team.clone(),
-            principal,
-            meta: meta.clone(),
-            labels: Arc::new(all),
-            priority: core.priority,
-            memory_id: core.memory_id.clone(),
-            adapter_id: adapter.clone(),
-            trace_id: run.shared(),
-            workflow: Some(workflow.id().clone()),
-            run: Some(run),
-            step: Some(step.id.clone()),
-            timeout: step.timeout,
-            input: state.input.clone().unwrap_or_else(|| core.input.clone()),
-        }))
+        spec_of(&self.draft, position)
     }
 
     pub(super) fn take_job(&mut self, id: &JobId, input: JobInput) -> Result<(), Rejected> {
@@ -171,6 +140,42 @@ impl Machine<'_> {
         let limit = job.decision.as_ref()?.constraints.as_ref()?.budgets.as_ref()?.max_retries;
         (limit > 0).then_some(limit)
     }
+}
+
+/// The job of a step's last attempt, from the definition and the run.
+pub(super) fn spec_of(state: &impl RunMut, position: usize) -> Option<Arc<JobSpec>> {
+    let workflow = state.workflow();
+    let step = workflow.steps().get(position)?;
+    let StepKind::Job { topic, meta, labels, adapter } = &step.kind else { return None };
+    let step_run = state.step_at(position)?;
+    let job = step_run.job.as_ref()?;
+    let core = state.core();
+    let run = core.id.clone()?;
+    let mut all: BTreeMap<String, String> = BTreeMap::clone(&core.labels);
+    all.extend(labels.iter().map(|(key, value)| (key.clone(), value.clone())));
+    all.insert("workflow_id".into(), workflow.id().to_string());
+    all.insert("run_id".into(), run.to_string());
+    all.insert("step_id".into(), step.id.to_string());
+    let principal = meta.actor_id.as_deref().map_or_else(|| core.principal.clone(), Arc::from);
+    Some(Arc::new(JobSpec {
+        id: job.id.clone(),
+        attempt: job.attempt,
+        topic: topic.clone(),
+        tenant: core.tenant.clone(),
+        team: core.team.clone(),
+        principal,
+        meta: meta.clone(),
+        labels: Arc::new(all),
+        priority: core.priority,
+        memory_id: core.memory_id.clone(),
+        adapter_id: adapter.clone(),
+        trace_id: run.shared(),
+        workflow: Some(workflow.id().clone()),
+        run: Some(run),
+        step: Some(step.id.clone()),
+        timeout: step.timeout,
+        input: step_run.input.clone().unwrap_or_else(|| core.input.clone()),
+    }))
 }
 
 /// The wait before the try that follows `attempts` tries: exponential, capped, and shortened by a random share so

@@ -16,8 +16,8 @@ use jiff::Timestamp;
 use super::{Run, RunEvent, StepKind, StepStatus, StoredEvent, draft::Draft, evolve::RunMut};
 use crate::{
     job::{
-        self, Answer, ApprovalRequest, DeadLetter, Effect, Facts, JobInput, JobState, RunId, StepId, Subject,
-        TenantId, WorkflowId,
+        self, Answer, ApprovalRequest, DeadLetter, Effect, Facts, JobInput, JobState, RunId, StepId, Subject, TenantId,
+        WorkflowId,
     },
     value::{Value, Violation},
 };
@@ -191,7 +191,7 @@ pub fn outstanding(run: &Run, facts: &Facts<'_>) -> Vec<RunEffect> {
     let mut effects = Vec::new();
     for (position, step) in run.steps.iter().enumerate() {
         if let Some(job) = step.job.as_ref().filter(|_| step.status != StepStatus::Pending) {
-            let spec = || machine.spec_of(position);
+            let spec = || attempt::spec_of(run, position);
             match (job.state, &job.decision, job.due_at) {
                 (JobState::Dispatched | JobState::Running, Some(decision), Some(deadline_at)) => {
                     effects.extend(spec().map(|spec| {
@@ -208,6 +208,21 @@ pub fn outstanding(run: &Run, facts: &Facts<'_>) -> Vec<RunEffect> {
         }
     }
     effects
+}
+
+impl Run {
+    /// The job `id`, if it is the last attempt of one of the run's steps: what it is and how far it has come.
+    #[must_use]
+    pub fn job(&self, id: &job::JobId) -> Option<(Arc<job::JobSpec>, job::Job)> {
+        let (_, step, _) = id.step_parts()?;
+        let position = self.workflow.position(step)?;
+        let job = self.steps.get(position)?.job.as_deref().filter(|job| job.id == *id)?;
+        let mut job = job.clone();
+        if job.output.is_none() {
+            job.output.clone_from(&self.steps.get(position)?.output);
+        }
+        Some((attempt::spec_of(self, position)?, job))
+    }
 }
 
 /// A decision in the making.

@@ -21,26 +21,10 @@ pub static BUS_PACKET: MessageType = MessageType::new(
         choice(16, "job_cancel", Kind::Message(&JOB_CANCEL)),
         choice(17, "handshake", Kind::Message(&HANDSHAKE)),
         one(18, "auth_token", Kind::String),
-        choice(
-            19,
-            "worker_handshake_challenge_request",
-            Kind::Message(&WORKER_HANDSHAKE_CHALLENGE_REQUEST),
-        ),
-        choice(
-            20,
-            "worker_handshake_challenge",
-            Kind::Message(&WORKER_HANDSHAKE_CHALLENGE),
-        ),
-        choice(
-            21,
-            "worker_handshake_authenticate",
-            Kind::Message(&WORKER_HANDSHAKE_AUTHENTICATE),
-        ),
-        choice(
-            22,
-            "worker_handshake_result",
-            Kind::Message(&WORKER_HANDSHAKE_RESULT),
-        ),
+        choice(19, "worker_handshake_challenge_request", Kind::Message(&WORKER_HANDSHAKE_CHALLENGE_REQUEST)),
+        choice(20, "worker_handshake_challenge", Kind::Message(&WORKER_HANDSHAKE_CHALLENGE)),
+        choice(21, "worker_handshake_authenticate", Kind::Message(&WORKER_HANDSHAKE_AUTHENTICATE)),
+        choice(22, "worker_handshake_result", Kind::Message(&WORKER_HANDSHAKE_RESULT)),
     ],
 );
 
@@ -71,11 +55,7 @@ pub static IDENTITY_BINDING: MessageType = MessageType::new(
 /// `DispatchIdentity`.
 pub static DISPATCH_IDENTITY: MessageType = MessageType::new(
     "DispatchIdentity",
-    &[
-        one(1, "dispatch_id", Kind::String),
-        one(2, "attempt", Kind::Uint64),
-        one(3, "assigned_worker_id", Kind::String),
-    ],
+    &[one(1, "dispatch_id", Kind::String), one(2, "attempt", Kind::Uint64), one(3, "assigned_worker_id", Kind::String)],
 );
 
 /// `ResourceRef`.

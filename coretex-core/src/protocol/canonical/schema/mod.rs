@@ -99,10 +99,7 @@ impl MessageType {
 
     /// Position and description of a field, in O(log n).
     pub(crate) fn field(&self, number: u32) -> Option<(usize, &'static Field)> {
-        let index = self
-            .fields
-            .binary_search_by_key(&number, |field| field.number)
-            .ok()?;
+        let index = self.fields.binary_search_by_key(&number, |field| field.number).ok()?;
         self.fields.get(index).map(|field| (index, field))
     }
 }
@@ -134,37 +131,17 @@ impl Field {
 }
 
 const fn one(number: u32, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        kind,
-        label: Label::One,
-    }
+    Field { number, name, kind, label: Label::One }
 }
 
 const fn many(number: u32, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        kind,
-        label: Label::Many,
-    }
+    Field { number, name, kind, label: Label::Many }
 }
 
 const fn map(number: u32, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        kind,
-        label: Label::Map,
-    }
+    Field { number, name, kind, label: Label::Map }
 }
 
 const fn choice(number: u32, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        kind,
-        label: Label::Choice,
-    }
+    Field { number, name, kind, label: Label::Choice }
 }

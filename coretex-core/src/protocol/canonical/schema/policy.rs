@@ -3,10 +3,8 @@
 use super::{Kind, MessageType, STRUCT, TIMESTAMP, many, map, one};
 
 /// `RuleScope`.
-pub static RULE_SCOPE: MessageType = MessageType::new(
-    "RuleScope",
-    &[one(1, "kind", Kind::Enum), one(2, "value", Kind::String)],
-);
+pub static RULE_SCOPE: MessageType =
+    MessageType::new("RuleScope", &[one(1, "kind", Kind::Enum), one(2, "value", Kind::String)]);
 
 /// `AuditMetadata`.
 pub static AUDIT_METADATA: MessageType = MessageType::new(
@@ -67,8 +65,7 @@ pub static DECISION: MessageType = MessageType::new(
 );
 
 /// `BundleMetadata`.
-pub static BUNDLE_METADATA: MessageType =
-    MessageType::new("BundleMetadata", &[one(1, "edge_mode", Kind::Enum)]);
+pub static BUNDLE_METADATA: MessageType = MessageType::new("BundleMetadata", &[one(1, "edge_mode", Kind::Enum)]);
 
 /// `BundleVersion`.
 pub static BUNDLE_VERSION: MessageType = MessageType::new(
@@ -144,7 +141,5 @@ pub static POLICY_EVALUATE_REQUEST: MessageType = MessageType::new(
 );
 
 /// `PolicyEvaluateResponse`.
-pub static POLICY_EVALUATE_RESPONSE: MessageType = MessageType::new(
-    "PolicyEvaluateResponse",
-    &[one(1, "decision", Kind::Message(&DECISION))],
-);
+pub static POLICY_EVALUATE_RESPONSE: MessageType =
+    MessageType::new("PolicyEvaluateResponse", &[one(1, "decision", Kind::Message(&DECISION))]);

@@ -1,8 +1,6 @@
 //! The messages of the safety kernel.
 
-use super::{
-    BUDGET, IDENTITY_BINDING, JOB_METADATA, Kind, MessageType, RESOURCE_REF, many, map, one,
-};
+use super::{BUDGET, IDENTITY_BINDING, JOB_METADATA, Kind, MessageType, RESOURCE_REF, many, map, one};
 
 /// `PolicyCheckRequest`.
 pub static POLICY_CHECK_REQUEST: MessageType = MessageType::new(
@@ -52,20 +50,13 @@ pub static SANDBOX_PROFILE: MessageType = MessageType::new(
 /// `ToolchainConstraints`.
 pub static TOOLCHAIN_CONSTRAINTS: MessageType = MessageType::new(
     "ToolchainConstraints",
-    &[
-        many(1, "allowed_tools", Kind::String),
-        many(2, "allowed_commands", Kind::String),
-    ],
+    &[many(1, "allowed_tools", Kind::String), many(2, "allowed_commands", Kind::String)],
 );
 
 /// `DiffConstraints`.
 pub static DIFF_CONSTRAINTS: MessageType = MessageType::new(
     "DiffConstraints",
-    &[
-        one(1, "max_files", Kind::Int32),
-        one(2, "max_lines", Kind::Int32),
-        many(3, "deny_path_globs", Kind::String),
-    ],
+    &[one(1, "max_files", Kind::Int32), one(2, "max_lines", Kind::Int32), many(3, "deny_path_globs", Kind::String)],
 );
 
 /// `PolicyConstraints`.
@@ -116,7 +107,5 @@ pub static POLICY_CHECK_RESPONSE: MessageType = MessageType::new(
 pub static LIST_SNAPSHOTS_REQUEST: MessageType = MessageType::new("ListSnapshotsRequest", &[]);
 
 /// `ListSnapshotsResponse`.
-pub static LIST_SNAPSHOTS_RESPONSE: MessageType = MessageType::new(
-    "ListSnapshotsResponse",
-    &[many(1, "snapshots", Kind::String)],
-);
+pub static LIST_SNAPSHOTS_RESPONSE: MessageType =
+    MessageType::new("ListSnapshotsResponse", &[many(1, "snapshots", Kind::String)]);

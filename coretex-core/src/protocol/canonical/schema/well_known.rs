@@ -1,29 +1,22 @@
 //! The well-known types that the schema uses, and the list of all types.
 
 use super::{
-    AUDIT_METADATA, BUDGET, BUDGET_CONSTRAINTS, BUNDLE, BUNDLE_METADATA, BUNDLE_VERSION,
-    BUS_PACKET, COMPENSATION, CONTEXT_HINTS, DECISION, DIFF_CONSTRAINTS, DISPATCH_IDENTITY,
-    EDGE_EVALUATION_CONTEXT, HANDSHAKE, HEARTBEAT, IDENTITY_BINDING, JOB_CANCEL,
-    JOB_EVALUATION_CONTEXT, JOB_METADATA, JOB_PROGRESS, JOB_REQUEST, JOB_RESULT, Kind,
-    LIST_SNAPSHOTS_REQUEST, LIST_SNAPSHOTS_RESPONSE, MessageType, POLICY_CHECK_REQUEST,
-    POLICY_CHECK_RESPONSE, POLICY_CONSTRAINTS, POLICY_EVALUATE_REQUEST, POLICY_EVALUATE_RESPONSE,
-    POLICY_REMEDIATION, RESOURCE_REF, RULE, RULE_SCOPE, SANDBOX_PROFILE, SIGNATURE_METADATA,
-    SYSTEM_ALERT, TOOLCHAIN_CONSTRAINTS, TRACE_STEP, WORKER_HANDSHAKE_AUTHENTICATE,
-    WORKER_HANDSHAKE_CHALLENGE, WORKER_HANDSHAKE_CHALLENGE_REQUEST, WORKER_HANDSHAKE_RESULT,
-    choice, many, map, one,
+    AUDIT_METADATA, BUDGET, BUDGET_CONSTRAINTS, BUNDLE, BUNDLE_METADATA, BUNDLE_VERSION, BUS_PACKET, COMPENSATION,
+    CONTEXT_HINTS, DECISION, DIFF_CONSTRAINTS, DISPATCH_IDENTITY, EDGE_EVALUATION_CONTEXT, HANDSHAKE, HEARTBEAT,
+    IDENTITY_BINDING, JOB_CANCEL, JOB_EVALUATION_CONTEXT, JOB_METADATA, JOB_PROGRESS, JOB_REQUEST, JOB_RESULT, Kind,
+    LIST_SNAPSHOTS_REQUEST, LIST_SNAPSHOTS_RESPONSE, MessageType, POLICY_CHECK_REQUEST, POLICY_CHECK_RESPONSE,
+    POLICY_CONSTRAINTS, POLICY_EVALUATE_REQUEST, POLICY_EVALUATE_RESPONSE, POLICY_REMEDIATION, RESOURCE_REF, RULE,
+    RULE_SCOPE, SANDBOX_PROFILE, SIGNATURE_METADATA, SYSTEM_ALERT, TOOLCHAIN_CONSTRAINTS, TRACE_STEP,
+    WORKER_HANDSHAKE_AUTHENTICATE, WORKER_HANDSHAKE_CHALLENGE, WORKER_HANDSHAKE_CHALLENGE_REQUEST,
+    WORKER_HANDSHAKE_RESULT, choice, many, map, one,
 };
 
 /// `google.protobuf.Timestamp`.
-pub static TIMESTAMP: MessageType = MessageType::new(
-    "google.protobuf.Timestamp",
-    &[one(1, "seconds", Kind::Int64), one(2, "nanos", Kind::Int32)],
-);
+pub static TIMESTAMP: MessageType =
+    MessageType::new("google.protobuf.Timestamp", &[one(1, "seconds", Kind::Int64), one(2, "nanos", Kind::Int32)]);
 
 /// `google.protobuf.Struct`.
-pub static STRUCT: MessageType = MessageType::new(
-    "google.protobuf.Struct",
-    &[map(1, "fields", Kind::Message(&VALUE))],
-);
+pub static STRUCT: MessageType = MessageType::new("google.protobuf.Struct", &[map(1, "fields", Kind::Message(&VALUE))]);
 
 /// `google.protobuf.Value`.
 pub static VALUE: MessageType = MessageType::new(
@@ -39,10 +32,8 @@ pub static VALUE: MessageType = MessageType::new(
 );
 
 /// `google.protobuf.ListValue`.
-pub static LIST_VALUE: MessageType = MessageType::new(
-    "google.protobuf.ListValue",
-    &[many(1, "values", Kind::Message(&VALUE))],
-);
+pub static LIST_VALUE: MessageType =
+    MessageType::new("google.protobuf.ListValue", &[many(1, "values", Kind::Message(&VALUE))]);
 
 /// Every type of the table.
 pub(super) static ALL: &[&MessageType] = &[

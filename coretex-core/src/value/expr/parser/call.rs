@@ -38,8 +38,7 @@ impl Parser<'_> {
         if name == "has" && !is_method {
             return self.has(operands, start);
         }
-        let Some((function, _, form, min, max)) = Function::TABLE.iter().find(|row| row.1 == name)
-        else {
+        let Some((function, _, form, min, max)) = Function::TABLE.iter().find(|row| row.1 == name) else {
             return Err(self.unknown_function(name, offset));
         };
         let wrong_form = match form {
@@ -48,11 +47,7 @@ impl Parser<'_> {
             Form::Both => false,
         };
         if wrong_form {
-            let usage = if is_method {
-                format!("{name}(x)")
-            } else {
-                format!("x.{name}(...)")
-            };
+            let usage = if is_method { format!("{name}(x)") } else { format!("x.{name}(...)") };
             return Err(self
                 .error(offset, format!("`{name}` is not called like this"))
                 .with_hint(Some(format!("write `{usage}`"))));
@@ -62,15 +57,11 @@ impl Parser<'_> {
             let wanted = min - usize::from(is_method);
             return Err(self.error(
                 offset,
-                format!(
-                    "`{name}` takes {wanted} argument{}, not {shown}",
-                    if wanted == 1 { "" } else { "s" }
-                ),
+                format!("`{name}` takes {wanted} argument{}, not {shown}", if wanted == 1 { "" } else { "s" }),
             ));
         }
         if *function == Function::Matches
-            && let Some(Kind::Literal(Literal::Text(pattern))) =
-                operands.get(1).map(|operand| &operand.kind)
+            && let Some(Kind::Literal(Literal::Text(pattern))) = operands.get(1).map(|operand| &operand.kind)
         {
             let regex = compile_pattern(pattern).map_err(|reason| self.error(offset, reason))?;
             operands.truncate(1);
@@ -82,23 +73,14 @@ impl Parser<'_> {
     }
 
     pub(super) fn unknown_function(&self, name: &str, offset: usize) -> ExprError {
-        let known = Function::TABLE.iter().map(|row| row.1).chain([
-            "has",
-            "all",
-            "exists",
-            "exists_one",
-            "map",
-            "filter",
-        ]);
+        let known =
+            Function::TABLE.iter().map(|row| row.1).chain(["has", "all", "exists", "exists_one", "map", "filter"]);
         let hint = match name {
             "len" | "count" => Some("write `size(x)` or `length(x)`".to_owned()),
-            "timestamp" | "duration" | "now" => {
-                Some("times are strings here; workers compute with them".to_owned())
-            }
+            "timestamp" | "duration" | "now" => Some("times are strings here; workers compute with them".to_owned()),
             _ => did_you_mean(name, known),
         };
-        self.error(offset, format!("unknown function `{name}`"))
-            .with_hint(hint)
+        self.error(offset, format!("unknown function `{name}`")).with_hint(hint)
     }
 
     pub(super) fn has(&self, mut operands: Vec<Ast>, start: usize) -> Result<Ast, ExprError> {
@@ -122,13 +104,8 @@ impl Parser<'_> {
         self.comprehensions += 1;
         if self.comprehensions > MAX_COMPREHENSIONS {
             return Err(self
-                .error(
-                    offset,
-                    format!("`{name}` is nested more than {MAX_COMPREHENSIONS} levels deep"),
-                )
-                .with_hint(Some(
-                    "compute the inner list in a step of its own".to_owned(),
-                )));
+                .error(offset, format!("`{name}` is nested more than {MAX_COMPREHENSIONS} levels deep"))
+                .with_hint(Some("compute the inner list in a step of its own".to_owned())));
         }
         self.expect("(")?;
         let variable_at = self.start;
@@ -136,15 +113,11 @@ impl Parser<'_> {
             return Err(self.unexpected("a variable name"));
         };
         self.advance()?;
-        if RESERVED.contains(&variable.as_str())
-            || ["true", "false", "null", "in"].contains(&variable.as_str())
-        {
+        if RESERVED.contains(&variable.as_str()) || ["true", "false", "null", "in"].contains(&variable.as_str()) {
             return Err(self.error(variable_at, format!("`{variable}` is a reserved word")));
         }
         if !self.at(",") {
-            return Err(self
-                .unexpected("`,`")
-                .with_hint(Some(format!("write x.{name}(item, ...)"))));
+            return Err(self.unexpected("`,`").with_hint(Some(format!("write x.{name}(item, ...)"))));
         }
         self.advance()?;
         self.locals.push(variable);
@@ -156,25 +129,12 @@ impl Parser<'_> {
         let (condition, body) = match (kind, first, last, parts.is_empty()) {
             (Macro::Filter, None, last @ Some(_), true) => (last, None),
             (Macro::Map, first, last @ Some(_), true) => (first, last),
-            (Macro::All | Macro::Exists | Macro::ExistsOne, None, last @ Some(_), true) => {
-                (None, last)
-            }
+            (Macro::All | Macro::Exists | Macro::ExistsOne, None, last @ Some(_), true) => (None, last),
             _ => {
-                return Err(self.error(
-                    offset,
-                    format!("`{name}` takes a variable and an expression"),
-                ));
+                return Err(self.error(offset, format!("`{name}` takes a variable and an expression")));
             }
         };
-        self.node(
-            start,
-            Kind::Comprehension(Box::new(Comprehension {
-                kind,
-                range,
-                condition,
-                body,
-            })),
-        )
+        self.node(start, Kind::Comprehension(Box::new(Comprehension { kind, range, condition, body })))
     }
 }
 
@@ -191,10 +151,7 @@ pub(in crate::value::expr) fn compile_pattern(pattern: &str) -> Result<regex::Re
                 // The last line of the crate's message is the reason, the others draw a caret.
                 let message = other.to_string();
                 let reason = message.lines().last().unwrap_or_default().trim();
-                format!(
-                    "the pattern of `matches` is not valid: {}",
-                    reason.trim_start_matches("error: ")
-                )
+                format!("the pattern of `matches` is not valid: {}", reason.trim_start_matches("error: "))
             }
         })
 }

@@ -41,23 +41,12 @@ impl Parser<'_> {
         if RESERVED.contains(&name) || name == "in" {
             return self.error(start, format!("`{name}` is a reserved word"));
         }
-        let known = self
-            .options
-            .roots()
-            .chain(self.locals.iter().map(String::as_str));
+        let known = self.options.roots().chain(self.locals.iter().map(String::as_str));
         let hint = did_you_mean(name, known).unwrap_or_else(|| {
-            let roots: Vec<_> = self
-                .options
-                .roots()
-                .map(|root| format!("`{root}`"))
-                .collect();
-            format!(
-                "known are {}; write text in quotes: '{name}'",
-                roots.join(", ")
-            )
+            let roots: Vec<_> = self.options.roots().map(|root| format!("`{root}`")).collect();
+            format!("known are {}; write text in quotes: '{name}'", roots.join(", "))
         });
-        self.error(start, format!("unknown name `{name}`"))
-            .with_hint(Some(hint))
+        self.error(start, format!("unknown name `{name}`")).with_hint(Some(hint))
     }
 
     /// Reads `.step-id` or `['step-id']` right after `steps`, when it is there.
@@ -72,10 +61,7 @@ impl Parser<'_> {
         let rest = after_dot.trim_start();
         let offset = before.max(self.lexer.offset()) + 1 + space;
         let name_end = rest.find(|ch| !is_name_char(ch)).unwrap_or(rest.len());
-        if rest
-            .get(name_end..)
-            .is_some_and(|tail| tail.trim_start().starts_with('('))
-        {
+        if rest.get(name_end..).is_some_and(|tail| tail.trim_start().starts_with('(')) {
             // A method of the whole map.
             return Ok(());
         }
@@ -84,8 +70,7 @@ impl Parser<'_> {
             steps
                 .iter()
                 .filter(|id| {
-                    rest.strip_prefix(id.as_str())
-                        .is_some_and(|tail| !tail.chars().next().is_some_and(is_key_char))
+                    rest.strip_prefix(id.as_str()).is_some_and(|tail| !tail.chars().next().is_some_and(is_key_char))
                 })
                 .max_by_key(|id| id.len())
         });
@@ -160,19 +145,10 @@ impl Parser<'_> {
     pub(super) fn number_is_field(&self, value: &Ast) -> bool {
         matches!(self.token, Token::Double(_))
             && !matches!(value.kind, Kind::Literal(_))
-            && self
-                .lexer
-                .text()
-                .get(self.start..)
-                .is_some_and(|text| text.starts_with('.'))
+            && self.lexer.text().get(self.start..).is_some_and(|text| text.starts_with('.'))
     }
 
-    pub(super) fn step_down(
-        &self,
-        value: Ast,
-        segment: Segment,
-        start: usize,
-    ) -> Result<Ast, ExprError> {
+    pub(super) fn step_down(&self, value: Ast, segment: Segment, start: usize) -> Result<Ast, ExprError> {
         match value.kind {
             // A parenthesised path is still a path.
             Kind::Path(base, mut segments) if segments.len() < crate::value::path::MAX_SEGMENTS => {
@@ -190,9 +166,7 @@ impl Parser<'_> {
         if self.lexer.rest().starts_with('?') {
             return Err(self
                 .error(self.start, "optional indexing is not part of the language")
-                .with_hint(Some(
-                    "a missing element already reads as null: write `[`".to_owned(),
-                )));
+                .with_hint(Some("a missing element already reads as null: write `[`".to_owned())));
         }
         self.advance()?;
         let offset = self.start;
@@ -206,11 +180,9 @@ impl Parser<'_> {
                 }
                 self.step_down(value, Segment::Key(key), start)
             }
-            Kind::Literal(Literal::Int(at)) if at >= 0 => self.step_down(
-                value,
-                Segment::Index(usize::try_from(at).unwrap_or(usize::MAX)),
-                start,
-            ),
+            Kind::Literal(Literal::Int(at)) if at >= 0 => {
+                self.step_down(value, Segment::Index(usize::try_from(at).unwrap_or(usize::MAX)), start)
+            }
             kind => {
                 let index = Ast { kind, ..index };
                 self.note(&value)?;
@@ -249,14 +221,8 @@ fn is_steps_root(value: &Ast) -> bool {
 }
 
 /// The error for a step id that is not declared.
-pub(in crate::value::expr) fn unknown_step(
-    text: &str,
-    id: &str,
-    offset: usize,
-    options: &CompileOptions,
-) -> ExprError {
+pub(in crate::value::expr) fn unknown_step(text: &str, id: &str, offset: usize, options: &CompileOptions) -> ExprError {
     let known = options.steps().into_iter().flatten().map(String::as_str);
-    let hint = did_you_mean(id, known)
-        .unwrap_or_else(|| "it must be the id of a step in this workflow".to_owned());
+    let hint = did_you_mean(id, known).unwrap_or_else(|| "it must be the id of a step in this workflow".to_owned());
     ExprError::new(text, offset, format!("unknown step `{id}`")).with_hint(Some(hint))
 }

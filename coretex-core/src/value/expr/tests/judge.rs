@@ -10,9 +10,7 @@ fn judged(text: &str, scope: &Value) -> Result<Value, String> {
     for (name, value) in scope.as_object().unwrap() {
         context.add_variable_from_value(name.as_str(), converted(value));
     }
-    let value = program
-        .execute(&context)
-        .map_err(|error| error.to_string())?;
+    let value = program.execute(&context).map_err(|error| error.to_string())?;
     value.json().map_err(|error| error.to_string())
 }
 
@@ -54,8 +52,7 @@ fn ints() -> impl Strategy<Value = String> {
         Just("int(input.d)".to_owned()),
     ];
     leaf.prop_recursive(3, 12, 2, |inner| {
-        (inner.clone(), "[-+*/%]", inner)
-            .prop_map(|(left, op, right)| format!("({left} {op} {right})"))
+        (inner.clone(), "[-+*/%]", inner).prop_map(|(left, op, right)| format!("({left} {op} {right})"))
     })
 }
 
@@ -72,9 +69,7 @@ fn texts() -> impl Strategy<Value = String> {
         Just("string(input.d)".to_owned()),
         Just("input.ls[0]".to_owned()),
     ];
-    leaf.prop_recursive(2, 6, 2, |inner| {
-        (inner.clone(), inner).prop_map(|(l, r)| format!("({l} + {r})"))
-    })
+    leaf.prop_recursive(2, 6, 2, |inner| (inner.clone(), inner).prop_map(|(l, r)| format!("({l} + {r})")))
 }
 
 fn bools() -> impl Strategy<Value = String> {
@@ -88,8 +83,7 @@ fn bools() -> impl Strategy<Value = String> {
         (ints(), compare, ints()).prop_map(|(l, op, r)| format!("{l} {op} {r}")),
         (ints(), compare).prop_map(|(l, op)| format!("{l} {op} input.d")),
         (texts(), compare, texts()).prop_map(|(l, op, r)| format!("{l} {op} {r}")),
-        (texts(), "(contains|startsWith|endsWith)", texts())
-            .prop_map(|(l, f, r)| format!("{l}.{f}({r})")),
+        (texts(), "(contains|startsWith|endsWith)", texts()).prop_map(|(l, f, r)| format!("{l}.{f}({r})")),
         texts().prop_map(|text| format!("{text}.matches('^a.c')")),
         ints().prop_map(|int| format!("{int} in input.l")),
         texts().prop_map(|text| format!("{text} in input.m")),
@@ -98,13 +92,10 @@ fn bools() -> impl Strategy<Value = String> {
     ];
     leaf.prop_recursive(3, 16, 3, |inner| {
         prop_oneof![
-            (inner.clone(), "(&&|\\|\\|)", inner.clone())
-                .prop_map(|(l, op, r)| format!("({l} {op} {r})")),
+            (inner.clone(), "(&&|\\|\\|)", inner.clone()).prop_map(|(l, op, r)| format!("({l} {op} {r})")),
             inner.clone().prop_map(|operand| format!("!({operand})")),
-            (inner.clone(), inner.clone(), inner.clone())
-                .prop_map(|(c, l, r)| format!("({c} ? {l} : {r})")),
-            ("(all|exists|exists_one)", inner.clone())
-                .prop_map(|(m, p)| format!("input.l.{m}(x, x > 1 && {p})")),
+            (inner.clone(), inner.clone(), inner.clone()).prop_map(|(c, l, r)| format!("({c} ? {l} : {r})")),
+            ("(all|exists|exists_one)", inner.clone()).prop_map(|(m, p)| format!("input.l.{m}(x, x > 1 && {p})")),
             inner.prop_map(|p| format!("input.l.map(x, x * 2).exists(y, y == 4 || {p})")),
         ]
     })

@@ -1,0 +1,202 @@
+//! Listening: what workers say on the bus becomes inputs.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{
+    PlaneError,
+    keys::AggregateId,
+    outbound::job_input,
+    shared::{Reply, Shared, Work},
+};
+use crate::{
+    job::{Failure, JobId, JobInput, JobResult, JobStatusReport, Output},
+    ports::{BlobKey, Delivery, Subscribe, Subscription},
+    protocol::{self, JobStatus, Pointer, subjects},
+    value::limits,
+};
+
+/// The queue group that shares results among control planes. Established.
+const GROUP: &str = "coretex-scheduler";
+
+/// Subscribes to everything, so that nothing said after this returned is missed.
+pub(super) async fn listen(shared: &Arc<Shared>) -> Result<(), PlaneError> {
+    let results = Subscribe::group(subjects::JOB_RESULT, GROUP).ack_wait(Duration::from_secs(60));
+    let results = shared.bus.subscribe(results).await?;
+    let progress = shared.bus.subscribe(Subscribe::all(subjects::JOB_PROGRESS)).await?;
+    let heartbeats = shared.bus.subscribe(Subscribe::all(subjects::HEARTBEAT)).await?;
+    let handshakes = shared.bus.subscribe(Subscribe::all(subjects::HANDSHAKE)).await?;
+    shared.spawn(take_results(shared.clone(), results));
+    shared.spawn(take_progress(shared.clone(), progress));
+    shared.spawn(take_signs_of_life(shared.clone(), heartbeats));
+    shared.spawn(take_signs_of_life(shared.clone(), handshakes));
+    Ok(())
+}
+
+async fn take_results(shared: Arc<Shared>, mut results: Box<dyn Subscription>) {
+    while let Some(delivery) = results.next().await {
+        let packet = &delivery.message.packet;
+        let Some(result) = packet.job_result() else {
+            tracing::warn!(subject = subjects::JOB_RESULT, "a packet without a result is dropped");
+            delivery.ack_now();
+            continue;
+        };
+        // Our own announcements reach us too.
+        if packet.sender_id == shared.options.sender_id {
+            delivery.ack_now();
+            continue;
+        }
+        let Ok(job) = JobId::parse(&result.job_id) else {
+            tracing::warn!(sender = %packet.sender_id, "a result without a legal job id is dropped");
+            delivery.ack_now();
+            continue;
+        };
+        if needs_blobs(&shared, result, &delivery) {
+            // Reading takes time; the results behind it need not wait.
+            shared.spawn(take_result(shared.clone(), job, delivery));
+        } else {
+            take_result(shared.clone(), job, delivery).await;
+        }
+    }
+}
+
+/// Whether the output lies in the blob store, or must be moved there.
+fn needs_blobs(shared: &Shared, result: &protocol::JobResult, delivery: &Delivery) -> bool {
+    match &delivery.message.payload {
+        None => !result.result_ptr.is_empty(),
+        Some(payload) => match &*payload.0 {
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
+            Value::String(text) => text.len() > shared.options.inline_bytes,
+            value => limits::measure(value).bytes > shared.options.inline_bytes,
+        },
+    }
+}
+
+async fn take_result(shared: Arc<Shared>, job: JobId, delivery: Delivery) {
+    let Some(result) = delivery.message.packet.job_result() else { return };
+    let status = match result.effective_status() {
+        JobStatus::Succeeded => JobStatusReport::Succeeded(output(&shared, result, &delivery).await),
+        JobStatus::Cancelled => JobStatusReport::Cancelled,
+        // Hints that the job goes on, on the wrong subject.
+        JobStatus::Pending | JobStatus::Scheduled | JobStatus::Dispatched | JobStatus::Running => {
+            delivery.ack_now();
+            return;
+        }
+        status => JobStatusReport::Failed(failure(result, status, &delivery)),
+    };
+    let worker = if result.worker_id.is_empty() { &delivery.message.packet.sender_id } else { &result.worker_id };
+    let (aggregate, fenced) = aggregate_of(&job);
+    let result = JobResult {
+        job: job.clone(),
+        worker: worker.as_str().into(),
+        status,
+        execution_ms: u64::try_from(result.execution_ms).unwrap_or(0),
+    };
+    let input = job_input(&aggregate, &job, JobInput::Finished { result, fenced });
+    // When the control plane is shutting down the delivery is given back, and delivered again when it is opened.
+    let _closed = shared.send(aggregate, Work::Input(input), Reply::Delivery(Box::new(delivery))).await;
+}
+
+/// Whose job it is, and whether its id alone ties a result to one attempt.
+pub(super) fn aggregate_of(job: &JobId) -> (AggregateId, bool) {
+    match job.step_parts() {
+        Some((run, _, _)) => (AggregateId::Run(run.into()), true),
+        None => (AggregateId::Job(job.shared()), false),
+    }
+}
+
+fn failure(result: &protocol::JobResult, status: JobStatus, delivery: &Delivery) -> Failure {
+    let or = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { text.to_owned() };
+    let code = or(&result.error_code, "worker_failed");
+    let message = or(&result.error_message, "the worker gave no reason");
+    let retry_after = delivery.message.payload.as_ref().and_then(|payload| payload.0.get("retry_after_ms")?.as_u64());
+    let retryable = !matches!(status, JobStatus::FailedFatal | JobStatus::Denied);
+    Failure { code: code.into(), message: message.into(), retryable, retry_after_ms: retry_after }
+}
+
+/// The output as it is kept: small values in the record, large ones by pointer to an immutable copy.
+async fn output(shared: &Shared, result: &protocol::JobResult, delivery: &Delivery) -> Output {
+    let mut output = Output {
+        value: None,
+        pointer: (!result.result_ptr.is_empty()).then(|| result.result_ptr.as_str().into()),
+        sha256: None,
+        artifacts: result.artifact_ptrs.iter().map(|pointer| pointer.as_str().into()).collect(),
+    };
+    if let Some(payload) = &delivery.message.payload {
+        if !needs_blobs(shared, result, delivery) {
+            output.value = Some(payload.0.clone());
+            return output;
+        }
+        match serde_json::to_vec(&*payload.0).map(bytes::Bytes::from) {
+            Ok(bytes) => match pin(shared, bytes).await {
+                Some(digest) => {
+                    let pointer = Pointer::Result(result.job_id.clone());
+                    output.pointer.get_or_insert_with(|| pointer.to_wire().into());
+                    output.sha256 = Some(digest);
+                }
+                // Better a large record than a lost result.
+                None => output.value = Some(payload.0.clone()),
+            },
+            Err(error) => tracing::error!(%error, "an output cannot be written as JSON"),
+        }
+        return output;
+    }
+    let key = Pointer::from_wire(&result.result_ptr).ok().and_then(|pointer| pointer.key());
+    let Some(key) = key.and_then(|key| BlobKey::parse(&key).ok()) else { return output };
+    // An unreadable pointer stays what it is: it does not fail the job.
+    match shared.blobs.get(&key).await {
+        Ok(Some(bytes)) => {
+            output.sha256 = pin(shared, bytes.clone()).await;
+            if bytes.len() <= shared.options.inline_bytes {
+                let value = serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into());
+                output.value = Some(Arc::new(value));
+            }
+        }
+        Ok(None) => tracing::debug!(pointer = %result.result_ptr, "a result pointer leads nowhere"),
+        Err(error) => tracing::warn!(%error, pointer = %result.result_ptr, "a result cannot be read"),
+    }
+    output
+}
+
+/// Keeps an immutable copy under the digest of its bytes, so that nobody can change what a run has seen.
+async fn pin(shared: &Shared, bytes: bytes::Bytes) -> Option<Arc<str>> {
+    let digest = Sha256::digest(&bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        use std::fmt::Write;
+        // Writing to a string cannot fail.
+        let _infallible = write!(hex, "{byte:02x}");
+        hex
+    });
+    let key = BlobKey::parse(&format!("pin/{digest}")).ok()?;
+    match shared.blobs.put(&key, bytes).await {
+        Ok(_) => Some(digest.into()),
+        Err(error) => {
+            tracing::warn!(%error, "a result cannot be pinned");
+            None
+        }
+    }
+}
+
+async fn take_progress(shared: Arc<Shared>, mut progress: Box<dyn Subscription>) {
+    while let Some(delivery) = progress.next().await {
+        let packet = &delivery.message.packet;
+        let Some(report) = packet.job_progress() else { continue };
+        let Ok(job) = JobId::parse(&report.job_id) else { continue };
+        let (aggregate, _) = aggregate_of(&job);
+        let input = job_input(&aggregate, &job, JobInput::Started { worker: packet.sender_id.as_str().into() });
+        // A start signal is a courtesy; the result says the same.
+        let _closed = shared.send(aggregate, Work::Input(input), Reply::Nobody).await;
+    }
+}
+
+async fn take_signs_of_life(shared: Arc<Shared>, mut signs: Box<dyn Subscription>) {
+    while let Some(delivery) = signs.next().await {
+        let packet = &delivery.message.packet;
+        match &packet.payload {
+            Some(protocol::Payload::Heartbeat(beat)) => shared.workers.heartbeat(beat, shared.now()),
+            Some(protocol::Payload::Handshake(handshake)) => shared.workers.handshake(handshake, shared.now()),
+            _ => {}
+        }
+    }
+}

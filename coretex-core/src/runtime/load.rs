@@ -1,0 +1,118 @@
+//! Reading an aggregate back: the latest snapshot, if there is one, and the events behind it.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Deserialize;
+
+use super::{PlaneError, keys::AggregateId, shared::Shared};
+use crate::{
+    plane::{JobRecord, State, StoredJobEvent},
+    ports::Key,
+    workflow::{Run, RunEvent, StoredEvent},
+};
+
+/// What was read of an aggregate.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) aggregate: AggregateId,
+    /// The state and the head of its snapshot; `None` when there is no such aggregate.
+    pub(super) result: Result<Option<(State, u64)>, PlaneError>,
+    /// The run that an idempotency key already names.
+    pub(super) existing: Option<AggregateId>,
+}
+
+/// Events read at a time.
+const PAGE: usize = 4_096;
+
+pub(super) async fn load(
+    shared: Arc<Shared>,
+    aggregate: AggregateId,
+    idempotency: Option<Key>,
+    after: Option<Duration>,
+) -> Loaded {
+    if let Some(after) = after {
+        shared.clock.sleep_until(crate::job::job_after(shared.clock.now(), after)).await;
+    }
+    let mut existing = None;
+    if let Some(key) = idempotency {
+        match shared.store.get(&key).await {
+            Ok(entry) => {
+                existing =
+                    entry.and_then(|entry| Some(AggregateId::Run(std::str::from_utf8(&entry.value).ok()?.into())));
+            }
+            Err(error) => return Loaded { aggregate, result: Err(error.into()), existing },
+        }
+    }
+    let result = read(&shared, &aggregate).await;
+    Loaded { aggregate, result, existing }
+}
+
+/// The durable state of an aggregate, with the head of the snapshot that it was folded from.
+pub(super) async fn read(shared: &Shared, aggregate: &AggregateId) -> Result<Option<(State, u64)>, PlaneError> {
+    match aggregate {
+        AggregateId::Run(_) => {
+            Ok(read_run(shared, aggregate).await?.map(|(run, snapshot)| (State::Run(Box::new(run)), snapshot)))
+        }
+        AggregateId::Job(_) => Ok(read_job(shared, aggregate).await?.map(|record| (State::Job(Box::new(record)), 0))),
+    }
+}
+
+pub(super) async fn read_run(shared: &Shared, aggregate: &AggregateId) -> Result<Option<(Run, u64)>, PlaneError> {
+    let mut run = None;
+    let mut snapshot_at = 0;
+    if let Some(entry) = shared.store.get(&aggregate.snapshot()).await? {
+        #[derive(Deserialize)]
+        struct Head {
+            digest: Arc<str>,
+        }
+        // A snapshot is a fold of the events: one that cannot be read costs time, not truth.
+        if let Ok(head) = serde_json::from_slice::<Head>(&entry.value)
+            && let Ok(workflow) = shared.definitions.get(&*shared.store, &head.digest).await
+            && let Ok(read) = Run::from_snapshot(workflow, &entry.value)
+        {
+            snapshot_at = read.head();
+            run = Some(read);
+        }
+    }
+    let stream = aggregate.stream();
+    loop {
+        let from = run.as_ref().map_or(0, Run::head) + 1;
+        let page = shared.store.read(&stream, from, PAGE).await?;
+        if page.events.is_empty() {
+            break;
+        }
+        if page.first != from {
+            return Err(PlaneError::damaged(&format!("run `{}`", aggregate.id()), &"events are missing"));
+        }
+        for bytes in &page.events {
+            let event: StoredEvent = serde_json::from_slice(bytes)
+                .map_err(|error| PlaneError::damaged(&format!("an event of run `{}`", aggregate.id()), &error))?;
+            let run = match &mut run {
+                Some(run) => run,
+                None => {
+                    let RunEvent::RunStarted { digest, .. } = &event.event else {
+                        let message = "its first event does not start it";
+                        return Err(PlaneError::damaged(&format!("run `{}`", aggregate.id()), &message));
+                    };
+                    run.insert(Run::new(shared.definitions.get(&*shared.store, digest).await?))
+                }
+            };
+            run.apply(&event);
+        }
+        if run.as_ref().is_some_and(|run| run.head() >= page.head) {
+            break;
+        }
+    }
+    Ok(run.map(|run| (run, snapshot_at)))
+}
+
+pub(super) async fn read_job(shared: &Shared, aggregate: &AggregateId) -> Result<Option<JobRecord>, PlaneError> {
+    let page = shared.store.read(&aggregate.stream(), 1, PAGE).await?;
+    let events = page
+        .events
+        .iter()
+        .map(|bytes| serde_json::from_slice::<StoredJobEvent>(bytes))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| PlaneError::damaged(&format!("job `{}`", aggregate.id()), &error))?;
+    Ok(JobRecord::replay(&events))
+}

@@ -1,0 +1,73 @@
+//! Settings of a control plane, judged once when it is built.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{PlaneError, PlaneErrorKind};
+
+/// Settings. The defaults suit one process on one machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Options {
+    /// How the control plane calls itself on the bus.
+    pub sender_id: String,
+    /// Shard executors; 0 = one per processor, at most eight.
+    pub executors: usize,
+    /// Memory for idle runs that are kept at hand, in bytes, per executor.
+    pub cache_bytes: usize,
+    /// Longest time of an attempt when nothing else says so.
+    pub default_job_timeout: Duration,
+    /// Outputs above this many bytes are kept in the blob store instead of the record.
+    pub inline_bytes: usize,
+    /// Largest input of a run or job, in bytes of JSON.
+    pub max_input_bytes: usize,
+    /// Deepest nesting of an input.
+    pub max_input_depth: usize,
+    /// Inputs that wait for an executor before callers have to.
+    pub inbox: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            sender_id: "coretex".into(),
+            executors: 0,
+            cache_bytes: 8 << 20,
+            default_job_timeout: Duration::from_secs(9_000),
+            inline_bytes: 256 << 10,
+            max_input_bytes: 1 << 20,
+            max_input_depth: 64,
+            inbox: 1_024,
+        }
+    }
+}
+
+impl Options {
+    pub(super) fn judge(&self) -> Result<(), PlaneError> {
+        let wrong = |what: &str| Err(PlaneError::new(PlaneErrorKind::Invalid, "options_invalid", what));
+        if self.sender_id.is_empty() || self.sender_id.len() > 128 {
+            return wrong("`sender_id` has 1 to 128 characters");
+        }
+        if self.default_job_timeout < Duration::from_secs(1) {
+            return wrong("`default_job_timeout` is at least a second");
+        }
+        if self.inbox == 0 || self.executors > 256 {
+            return wrong("`inbox` is at least 1 and `executors` at most 256");
+        }
+        if self.inline_bytes > crate::ports::limits::VALUE_BYTES / 4
+            || self.max_input_bytes > crate::ports::limits::VALUE_BYTES / 4
+        {
+            return wrong("`inline_bytes` and `max_input_bytes` are at most 4 MiB");
+        }
+        Ok(())
+    }
+
+    pub(super) fn executor_count(&self) -> usize {
+        match self.executors {
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(8),
+            count => count,
+        }
+    }
+}

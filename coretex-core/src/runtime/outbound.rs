@@ -1,0 +1,290 @@
+//! Acting: effects leave, once the batch that decided them is durable.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    batch,
+    executor::Command,
+    keys::AggregateId,
+    shared::{Reply, Shared, Work},
+};
+use crate::{
+    job::{Effect, Failure, JobId, JobInput, JobSpec, JobState, StepId, codes},
+    plane::Input,
+    policy::{ActorType, Decision, PolicyRequest},
+    ports::{Batch, BusError, Key, Message, Payload},
+    protocol::{
+        self, AlertSeverity, Budget, BusPacket, ErrorCode, JobCancel, JobMetadata, JobRequest, JobStatus, SystemAlert,
+        subjects,
+    },
+    workflow::{RunEffect, RunInput},
+};
+
+/// Runs `effects` of `aggregate`. What the bus takes at once goes at once; the rest goes on in the background. Inputs
+/// that follow at once are added to `local`.
+pub(super) fn act(
+    shared: &Arc<Shared>,
+    aggregate: &AggregateId,
+    effects: Vec<RunEffect>,
+    outbox: Vec<(usize, Key)>,
+    local: &mut VecDeque<Command>,
+) {
+    let mut keys = outbox.into_iter().peekable();
+    for (n, effect) in effects.into_iter().enumerate() {
+        let key = keys.next_if(|(at, _)| *at == n).map(|(_, key)| key);
+        match effect {
+            RunEffect::Job(Effect::Dispatch { spec, deadline_at, decision }) => {
+                dispatch(shared, aggregate, &spec, deadline_at, &decision);
+            }
+            RunEffect::Job(Effect::AskPolicy { spec }) => ask(shared, aggregate, spec),
+            RunEffect::Job(effect) => shared.spawn(publish_from_outbox(shared.clone(), effect, key)),
+            RunEffect::Notify { run, step, title, payload, workflow, .. } => {
+                let message = alert(shared, run.as_str(), workflow.as_str(), &step, &title, &payload);
+                let done = notified(shared, aggregate, &step);
+                match shared.bus.try_publish(message) {
+                    Ok(()) => local.push_back(done),
+                    Err(message) => {
+                        let shared = shared.clone();
+                        shared.clone().spawn(async move {
+                            if publish(&shared, message).await.is_ok() {
+                                // A control plane that is shutting down publishes again when it is opened.
+                                let _closed = shared.send(done.aggregate, done.work, done.reply).await;
+                            }
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn notified(shared: &Shared, aggregate: &AggregateId, step: &StepId) -> Command {
+    Command {
+        aggregate: aggregate.clone(),
+        work: Work::Input(Input::Run(RunInput::Notified { step: step.clone() })),
+        reply: Reply::Nobody,
+        busy: shared.clock.busy(),
+        tries: 0,
+    }
+}
+
+fn dispatch(
+    shared: &Arc<Shared>,
+    aggregate: &AggregateId,
+    spec: &Arc<JobSpec>,
+    deadline_at: Timestamp,
+    decision: &Decision,
+) {
+    let message = Message {
+        subject: spec.topic.as_str().into(),
+        packet: Arc::new(request_packet(shared, spec, deadline_at, decision)),
+        payload: Some(Payload(spec.input.clone())),
+    };
+    let Err(message) = shared.bus.try_publish(message) else { return };
+    let (shared, aggregate, spec) = (shared.clone(), aggregate.clone(), spec.clone());
+    shared.clone().spawn(async move {
+        if let Err(error) = publish(&shared, message).await {
+            let failure = Failure::fatal(codes::DISPATCH_FAILED, error.to_string());
+            let input = job_input(&aggregate, &spec.id, JobInput::Undeliverable(failure));
+            // A control plane that is shutting down dispatches again when it is opened.
+            let _closed = shared.send(aggregate, Work::Input(input), Reply::Nobody).await;
+        }
+    });
+}
+
+/// The input for whatever holds the job: its run, or the job itself.
+pub(super) fn job_input(aggregate: &AggregateId, job: &JobId, input: JobInput) -> Input {
+    match aggregate {
+        AggregateId::Run(_) => Input::Run(RunInput::Job { job: job.clone(), input }),
+        AggregateId::Job(_) => Input::Job(input),
+    }
+}
+
+fn ask(shared: &Arc<Shared>, aggregate: &AggregateId, spec: Arc<JobSpec>) {
+    let (shared, aggregate) = (shared.clone(), aggregate.clone());
+    shared.clone().spawn(async move {
+        let request = PolicyRequest {
+            job_id: spec.id.as_str(),
+            topic: spec.topic.as_str(),
+            tenant: spec.tenant.as_str(),
+            principal_id: &spec.principal,
+            meta: &spec.meta,
+            labels: &spec.labels,
+            workflow_id: spec.workflow.as_ref().map(AsRef::as_ref),
+            run_id: spec.run.as_ref().map(AsRef::as_ref),
+            step_id: spec.step.as_ref().map(AsRef::as_ref),
+            attempt: spec.attempt,
+            input: Some(&spec.input),
+        };
+        let decision = shared.policy.ask(&request).await;
+        let input = job_input(&aggregate, &spec.id, JobInput::Judged(decision));
+        // A control plane that is shutting down asks again when it is opened.
+        let _closed = shared.send(aggregate, Work::Input(input), Reply::Nobody).await;
+    });
+}
+
+/// Publishes a cancel or a report and then takes it out of the outbox. A crash in between publishes it twice.
+pub(super) async fn publish_from_outbox(shared: Arc<Shared>, effect: Effect, key: Option<Key>) {
+    let busy = shared.clock.busy();
+    let Some(message) = effect_message(&shared, &effect) else { return };
+    match publish(&shared, message).await {
+        Ok(()) => {}
+        Err(error) if error.kind() == crate::ports::BusErrorKind::Closed => return,
+        Err(error) => tracing::error!(%error, "an announcement cannot be published and is given up"),
+    }
+    if let Some(key) = key {
+        let mut batch = Batch::new();
+        batch.push(batch::delete(key));
+        for result in shared.store.commit(vec![batch]).await {
+            if let Err(error) = result {
+                tracing::debug!(%error, "the outbox keeps a published announcement; it is published again at the next start");
+            }
+        }
+    }
+    drop(busy);
+}
+
+/// Publishes with patience: a full or unreachable bus is tried again for as long as it takes.
+pub(super) async fn publish(shared: &Shared, message: Message) -> Result<(), BusError> {
+    let mut wait = Duration::from_millis(10);
+    loop {
+        match shared.bus.publish(message.clone()).await {
+            Err(error) if error.is_retryable() => {
+                tracing::warn!(%error, subject = &*message.subject, "publishing again");
+                shared.clock.sleep_until(crate::job::job_after(shared.clock.now(), wait)).await;
+                wait = (wait * 2).min(Duration::from_secs(5));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn packet(shared: &Shared, trace_id: &str, payload: impl Into<protocol::Payload>) -> BusPacket {
+    BusPacket::new(trace_id, shared.options.sender_id.as_str(), shared.now(), payload)
+}
+
+fn effect_message(shared: &Shared, effect: &Effect) -> Option<Message> {
+    match effect {
+        Effect::Cancel { job, trace_id, by, reason } => {
+            let cancel = JobCancel {
+                job_id: job.to_string(),
+                reason: reason.to_string(),
+                requested_by: if by.is_empty() { shared.options.sender_id.clone() } else { by.to_string() },
+                ..JobCancel::default()
+            };
+            Some(Message::new(subjects::JOB_CANCEL, packet(shared, trace_id, cancel)))
+        }
+        Effect::Report { job, trace_id, state, failure } => {
+            let (status, code) = match state {
+                JobState::Denied => (JobStatus::Denied, ErrorCode::SafetyDenied),
+                JobState::Timeout => (JobStatus::Timeout, ErrorCode::JobTimeout),
+                JobState::Cancelled => (JobStatus::Cancelled, ErrorCode::Unspecified),
+                _ => (JobStatus::Failed, ErrorCode::Unspecified),
+            };
+            let result = protocol::JobResult {
+                job_id: job.to_string(),
+                status: status as i32,
+                worker_id: shared.options.sender_id.clone(),
+                error_code: failure.code.to_string(),
+                error_message: failure.message.to_string(),
+                error_code_enum: code as i32,
+                ..protocol::JobResult::default()
+            };
+            Some(Message::new(subjects::JOB_RESULT, packet(shared, trace_id, result)))
+        }
+        Effect::Dispatch { .. } | Effect::AskPolicy { .. } => None,
+    }
+}
+
+fn request_packet(shared: &Shared, spec: &JobSpec, deadline_at: Timestamp, decision: &Decision) -> BusPacket {
+    let left = deadline_at.duration_since(shared.clock.now()).as_millis();
+    let meta = &spec.meta;
+    let mut env = BTreeMap::from([
+        ("tenant_id".to_owned(), spec.tenant.to_string()),
+        ("memory_id".to_owned(), spec.memory_id.to_string()),
+        ("context_mode".to_owned(), "raw".to_owned()),
+    ]);
+    if !spec.team.is_empty() {
+        env.insert("team_id".into(), spec.team.to_string());
+    }
+    for (key, value) in [
+        ("workflow_id", spec.workflow.as_ref().map(AsRef::<str>::as_ref)),
+        ("run_id", spec.run.as_ref().map(AsRef::<str>::as_ref)),
+        ("step_id", spec.step.as_ref().map(AsRef::<str>::as_ref)),
+    ] {
+        if let Some(value) = value {
+            env.insert(key.into(), value.to_owned());
+        }
+    }
+    if let Some(constraints) = &decision.constraints
+        && let Ok(text) = serde_json::to_string(&**constraints)
+    {
+        env.insert("CORETEX_POLICY_CONSTRAINTS".into(), text);
+    }
+    let request = JobRequest {
+        job_id: spec.id.to_string(),
+        topic: spec.topic.to_string(),
+        priority: spec.priority.wire(),
+        adapter_id: spec.adapter_id.as_deref().unwrap_or_default().to_owned(),
+        env,
+        workflow_id: spec.workflow.as_ref().map(ToString::to_string).unwrap_or_default(),
+        memory_id: spec.memory_id.to_string(),
+        budget: Some(Budget { deadline_ms: i64::try_from(left.max(1)).unwrap_or(i64::MAX), ..Budget::default() }),
+        tenant_id: spec.tenant.to_string(),
+        principal_id: spec.principal.to_string(),
+        labels: BTreeMap::clone(&spec.labels),
+        meta: Some(JobMetadata {
+            tenant_id: spec.tenant.to_string(),
+            actor_id: meta.actor_id.clone().unwrap_or_default(),
+            actor_type: match meta.actor_type {
+                None => 0,
+                Some(ActorType::Human) => 1,
+                Some(ActorType::Service) => 2,
+            },
+            idempotency_key: meta.idempotency_key.clone().unwrap_or_default(),
+            capability: meta.capability.clone().unwrap_or_default(),
+            risk_tags: meta.risk_tags.clone(),
+            requires: meta.requires.clone(),
+            pack_id: meta.pack_id.clone().unwrap_or_default(),
+            labels: meta.labels.clone(),
+        }),
+        ..JobRequest::default()
+    };
+    packet(shared, &spec.trace_id, request)
+}
+
+fn alert(shared: &Shared, run: &str, workflow: &str, step: &StepId, title: &str, payload: &Value) -> Message {
+    let text = |key: &str| payload.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let level = text("level").unwrap_or("INFO").to_uppercase();
+    let severity = match level.as_str() {
+        "WARN" | "WARNING" => AlertSeverity::Warning,
+        "ERROR" => AlertSeverity::Error,
+        "CRITICAL" => AlertSeverity::Critical,
+        _ => AlertSeverity::Info,
+    };
+    let component = text("component").unwrap_or(&shared.options.sender_id).to_owned();
+    let alert = SystemAlert {
+        level,
+        message: text("message").unwrap_or(title).to_owned(),
+        component: component.clone(),
+        code: text("code").unwrap_or("workflow_event").to_owned(),
+        severity: severity as i32,
+        source_component: component,
+        details: BTreeMap::from([
+            ("run_id".to_owned(), run.to_owned()),
+            ("workflow_id".to_owned(), workflow.to_owned()),
+            ("step_id".to_owned(), step.to_string()),
+        ]),
+        trace_id: run.to_owned(),
+        ..SystemAlert::default()
+    };
+    Message::new(subjects::WORKFLOW_EVENT, packet(shared, run, alert))
+        .with_payload(Some(Payload(Arc::new(payload.clone()))))
+}

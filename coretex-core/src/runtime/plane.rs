@@ -1,0 +1,465 @@
+//! The handle that hosts hold: everything that can be asked of a control plane.
+
+use std::sync::{Arc, OnceLock, PoisonError, atomic::Ordering};
+
+use tokio::sync::oneshot;
+
+use super::{
+    Builder, JobRequest, PlaneError, PlaneErrorKind, RecoveryReport, StartRequest, WorkerStatus, batch,
+    inbound::aggregate_of,
+    keys::{self, AggregateId},
+    outbound::job_input,
+    shared::{Reply, Shared, Work},
+};
+use crate::{
+    governance::Principal,
+    job::{Answer, DeadLetter, JobId, JobInput, JobSpec, RunId, StepId, WorkflowId},
+    plane::Input,
+    ports::{Batch, Blobs, Bus, Clock, Condition, PolicyEngine, Store},
+    scheduler::Routes,
+    value::{Limits, Value},
+    workflow::{Run, RunInput, StartRun, Workflow, WorkflowSpec},
+};
+
+/// A running control plane. Cloning shares it; when the last clone is dropped, its tasks end where they are, as in a
+/// crash. [`ControlPlane::shutdown`] ends it in order.
+#[derive(Clone, Debug)]
+pub struct ControlPlane {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    recovery: OnceLock<RecoveryReport>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The tasks hold what they share with us: without this they would hold each other for ever.
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    }
+}
+
+impl ControlPlane {
+    /// Begins a control plane that asks `policy` about every job.
+    pub fn builder(policy: impl PolicyEngine) -> Builder {
+        Builder::new(Arc::new(policy))
+    }
+
+    /// Like [`ControlPlane::builder`], for a policy that is shared.
+    pub fn builder_shared(policy: Arc<dyn PolicyEngine>) -> Builder {
+        Builder::new(policy)
+    }
+
+    pub(super) fn over(shared: Arc<Shared>) -> Self {
+        Self { inner: Arc::new(Inner { shared, recovery: OnceLock::new() }) }
+    }
+
+    pub(super) fn set_recovery(&self, report: RecoveryReport) {
+        // Set once, by the builder.
+        let _first = self.inner.recovery.set(report);
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+
+    /// What was taken up again at the start.
+    #[must_use]
+    pub fn recovery(&self) -> RecoveryReport {
+        self.inner.recovery.get().copied().unwrap_or_default()
+    }
+
+    /// The bus, for workers in this process.
+    #[must_use]
+    pub fn bus(&self) -> Arc<dyn Bus> {
+        self.shared().bus.clone()
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn Store> {
+        self.shared().store.clone()
+    }
+
+    /// The blob store.
+    #[must_use]
+    pub fn blobs(&self) -> Arc<dyn Blobs> {
+        self.shared().blobs.clone()
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.shared().clock.clone()
+    }
+
+    /// The policy engine.
+    #[must_use]
+    pub fn policy(&self) -> Arc<dyn PolicyEngine> {
+        self.shared().policy.clone()
+    }
+
+    /// Replaces the routes. Jobs already dispatched stay where they are.
+    pub fn set_routes(&self, routes: Routes) {
+        self.shared().routes.store(Arc::new(routes));
+    }
+
+    /// Workers that were heard of within the last thirty seconds.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        self.shared().workers.live(self.shared().now())
+    }
+
+    /// Stores a definition under its id; runs that are under way keep the one that they started with. Fields about
+    /// origin (`created_at`, `updated_at`, `created_by`) are filled in.
+    ///
+    /// # Errors
+    /// When the workflow belongs to another tenant than the principal, or the store refuses.
+    pub async fn put_workflow(&self, principal: &Principal, workflow: Workflow) -> Result<Arc<Workflow>, PlaneError> {
+        check_tenant(principal, workflow.tenant().as_str())?;
+        let shared = self.shared();
+        let key = keys::workflow(workflow.id().as_str());
+        loop {
+            let old = shared.store.get(&key).await?;
+            let stored: Option<WorkflowSpec> = match &old {
+                Some(entry) => Some(
+                    serde_json::from_slice(&entry.value)
+                        .map_err(|error| PlaneError::damaged(&format!("workflow `{}`", workflow.id()), &error))?,
+                ),
+                None => None,
+            };
+            if let Some(stored) = &stored
+                && !stored.org_id.is_empty()
+            {
+                check_tenant(principal, &stored.org_id)?;
+            }
+            let now = shared.now().to_string();
+            let mut spec = workflow.spec().clone();
+            spec.org_id = workflow.tenant().to_string();
+            spec.created_at =
+                stored.as_ref().and_then(|stored| stored.created_at.clone()).or_else(|| Some(now.clone()));
+            if spec.created_by.is_empty() {
+                spec.created_by = stored.map(|stored| stored.created_by).unwrap_or_else(|| principal.id.to_string());
+            }
+            spec.updated_at = Some(now);
+            let compiled = Arc::new(Workflow::compile("workflow", spec)?);
+            let document = batch::encode(compiled.spec())?;
+            let condition = old.map_or(Condition::Absent, |entry| Condition::Version(entry.version));
+            let batch = Batch::new().put(key.clone(), document.clone(), condition).put(
+                keys::definition(compiled.digest()),
+                document,
+                Condition::Always,
+            );
+            match commit_one(&**shared, batch).await {
+                // Somebody stored it at the same moment: theirs first, then ours.
+                Err(error) if error.kind() == PlaneErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    shared.definitions.remember(&compiled);
+                    return Ok(compiled);
+                }
+            }
+        }
+    }
+
+    /// The definition stored under `id`.
+    ///
+    /// # Errors
+    /// When there is none, it belongs to another tenant, or the store cannot be read.
+    pub async fn workflow(&self, principal: &Principal, id: &WorkflowId) -> Result<Arc<Workflow>, PlaneError> {
+        let shared = self.shared();
+        let entry = shared.store.get(&keys::workflow(id.as_str())).await?;
+        let entry = entry.ok_or_else(|| PlaneError::not_found("workflow", id.as_str()))?;
+        let spec: WorkflowSpec = serde_json::from_slice(&entry.value)
+            .map_err(|error| PlaneError::damaged(&format!("workflow `{id}`"), &error))?;
+        if spec.org_id != principal.tenant.as_str() {
+            return Err(PlaneError::not_found("workflow", id.as_str()));
+        }
+        let workflow = Arc::new(Workflow::compile("store", spec)?);
+        shared.definitions.remember(&workflow);
+        Ok(workflow)
+    }
+
+    /// Removes the definition stored under `id`. Runs that are under way keep theirs.
+    ///
+    /// # Errors
+    /// When there is none, it belongs to another tenant, or the store refuses.
+    pub async fn delete_workflow(&self, principal: &Principal, id: &WorkflowId) -> Result<(), PlaneError> {
+        self.workflow(principal, id).await?;
+        commit_one(self.shared(), Batch::new().delete(keys::workflow(id.as_str()), Condition::Always)).await
+    }
+
+    /// Starts a run. Answers when it is durable, its first jobs with it.
+    ///
+    /// # Errors
+    /// When the workflow does not exist, the input does not fit, or the store refuses. An answer of kind `Unavailable`
+    /// leaves open whether the run was started: repeat it with the same run id or idempotency key.
+    pub async fn start(&self, principal: &Principal, request: StartRequest) -> Result<RunId, PlaneError> {
+        let shared = self.shared();
+        self.check_input(&request.input)?;
+        let workflow = self.workflow_to_start(principal, &request.workflow).await?;
+        if let Some(key) = &request.idempotency_key
+            && (key.is_empty() || key.len() > 200 || key.chars().any(char::is_control))
+        {
+            let message = "an idempotency key has 1 to 200 bytes and no control characters";
+            return Err(PlaneError::new(PlaneErrorKind::Invalid, "idempotency_key_invalid", message));
+        }
+        let id = match request.run {
+            Some(id) => id,
+            None => RunId::parse(&shared.ids.uuid().to_string())?,
+        };
+        let start = StartRun {
+            id: id.clone(),
+            input: request.input,
+            principal: principal.id.clone(),
+            team: request.team,
+            labels: Arc::new(request.labels),
+            idempotency_key: request.idempotency_key,
+        };
+        let work = Work::Start { workflow, start: Box::new(start) };
+        let aggregate = shared.call(AggregateId::Run(id.shared()), work).await?;
+        Ok(RunId::parse(aggregate.id())?)
+    }
+
+    /// The definition to start, from memory when it is the one last stored by this process.
+    async fn workflow_to_start(&self, principal: &Principal, id: &WorkflowId) -> Result<Arc<Workflow>, PlaneError> {
+        let shared = self.shared();
+        let entry = shared.store.get(&keys::workflow(id.as_str())).await?;
+        let entry = entry.ok_or_else(|| PlaneError::not_found("workflow", id.as_str()))?;
+        let workflow = shared.definitions.current(id, entry.version, &entry.value)?;
+        if workflow.tenant() != &principal.tenant {
+            return Err(PlaneError::not_found("workflow", id.as_str()));
+        }
+        Ok(workflow)
+    }
+
+    /// Waits until the run has ended, and gives its final state.
+    ///
+    /// # Errors
+    /// When there is no such run, or the control plane is shut down before it ends.
+    pub async fn wait(&self, run: &RunId) -> Result<Arc<Run>, PlaneError> {
+        let (sender, receiver) = oneshot::channel();
+        self.shared().send(AggregateId::Run(run.shared()), Work::Wait(sender), Reply::Nobody).await?;
+        receiver.await.map_err(|_| PlaneError::closed())?
+    }
+
+    /// Stops a run: open steps are cancelled, workers are told. Stopping one that has ended changes nothing.
+    ///
+    /// # Errors
+    /// When there is no such run of the principal's tenant, or the store refuses.
+    pub async fn cancel_run(&self, principal: &Principal, run: &RunId, reason: &str) -> Result<(), PlaneError> {
+        self.run(principal, run).await?;
+        let input = RunInput::Cancel { by: principal.id.clone(), reason: reason.into() };
+        self.shared().call(AggregateId::Run(run.shared()), Work::Input(Input::Run(input))).await?;
+        Ok(())
+    }
+
+    /// Answers an approval step, or the question that policy asks about a step's job.
+    ///
+    /// # Errors
+    /// When there is no such step, it waits for no answer, or the store refuses.
+    pub async fn answer_step(
+        &self,
+        principal: &Principal,
+        run: &RunId,
+        step: &StepId,
+        answer: Answer,
+    ) -> Result<(), PlaneError> {
+        self.run(principal, run).await?;
+        let input = RunInput::Answer { step: step.clone(), answer };
+        self.shared().call(AggregateId::Run(run.shared()), Work::Input(Input::Run(input))).await?;
+        Ok(())
+    }
+
+    /// Answers the question under `id`: a job id, or `<run>:<step>`.
+    ///
+    /// # Errors
+    /// When no such question waits, or the store refuses.
+    pub async fn answer(&self, principal: &Principal, id: &str, answer: Answer) -> Result<(), PlaneError> {
+        let request = self.approval(principal, id).await?;
+        match request.subject {
+            crate::job::Subject::Step { run_id, step_id } => {
+                self.answer_step(principal, &run_id, &step_id, answer).await
+            }
+            crate::job::Subject::Job { job_id } => {
+                let (aggregate, _) = aggregate_of(&job_id);
+                let input = job_input(&aggregate, &job_id, JobInput::Answered(answer));
+                self.shared().call(aggregate, Work::Input(input)).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Submits a job by itself. Answers when it is durable.
+    ///
+    /// # Errors
+    /// When the input is too large, the id is one of a step's job, or the store refuses.
+    pub async fn submit_job(&self, principal: &Principal, request: JobRequest) -> Result<JobId, PlaneError> {
+        let shared = self.shared();
+        self.check_input(&request.input)?;
+        let id = match request.id {
+            Some(id) if id.step_parts().is_some() => {
+                let message = format!("job id `{id}` is of the form that the platform gives to steps; choose another");
+                return Err(PlaneError::new(PlaneErrorKind::Invalid, "id_invalid", message));
+            }
+            Some(id) => id,
+            None => JobId::parse(&shared.ids.uuid().to_string())?,
+        };
+        let topic = crate::job::Topic::parse_job(request.topic.as_str())?;
+        let spec = JobSpec {
+            attempt: 1,
+            topic,
+            tenant: principal.tenant.clone(),
+            team: request.team,
+            principal: principal.id.clone(),
+            meta: Arc::new(request.meta),
+            labels: Arc::new(request.labels),
+            priority: request.priority,
+            memory_id: request.memory_id.unwrap_or_else(|| format!("mem:{id}").into()),
+            adapter_id: request.adapter_id,
+            trace_id: request.trace_id.unwrap_or_else(|| id.shared()),
+            workflow: None,
+            run: None,
+            step: None,
+            timeout: request.timeout,
+            input: request.input,
+            id,
+        };
+        self.submit(spec).await
+    }
+
+    async fn submit(&self, spec: JobSpec) -> Result<JobId, PlaneError> {
+        let id = spec.id.clone();
+        self.shared().call(AggregateId::Job(id.shared()), Work::Submit(Arc::new(spec))).await?;
+        Ok(id)
+    }
+
+    /// Stops a job. One that is a step's attempt fails that step. Stopping one that has ended changes nothing.
+    ///
+    /// # Errors
+    /// When there is no such job of the principal's tenant, or the store refuses.
+    pub async fn cancel_job(&self, principal: &Principal, job: &JobId, reason: &str) -> Result<(), PlaneError> {
+        self.job(principal, job).await?;
+        let (aggregate, _) = aggregate_of(job);
+        let cancel = JobInput::Cancel { by: principal.id.clone(), reason: reason.into() };
+        let input = job_input(&aggregate, job, cancel);
+        self.shared().call(aggregate, Work::Input(input)).await?;
+        Ok(())
+    }
+
+    /// Tries a job that was given up once more, as a new job with everything the old one had: the same policy judges
+    /// it. The dead letter goes when the new job is there.
+    ///
+    /// # Errors
+    /// When there is no such dead letter, or the store refuses.
+    pub async fn retry_dead_letter(&self, principal: &Principal, job: &JobId) -> Result<JobId, PlaneError> {
+        let letter = self.dead_letter(principal, job).await?;
+        let suffix = format!("{:08x}", self.shared().ids.random() & 0xffff_ffff);
+        // The id of a step's attempt is not free for others to use.
+        let base: String = job.as_str().chars().map(|c| if c == '@' { '.' } else { c }).collect();
+        let mut spec = JobSpec::clone(&letter.spec);
+        spec.id = JobId::parse(&format!("{base}-retry-{suffix}"))?;
+        spec.attempt = 1;
+        spec.trace_id = format!("dlq-retry-{job}").into();
+        // The run has ended; the new job stands by itself. Where it came from stays in its labels.
+        (spec.workflow, spec.run, spec.step) = (None, None, None);
+        let labels = Arc::make_mut(&mut spec.labels);
+        labels.insert("retry".into(), "true".into());
+        labels.insert("retry_of_job".into(), job.to_string());
+        let id = self.submit(spec).await?;
+        self.forget(&letter).await?;
+        Ok(id)
+    }
+
+    /// Removes a dead letter.
+    ///
+    /// # Errors
+    /// When there is none of the principal's tenant, or the store refuses.
+    pub async fn delete_dead_letter(&self, principal: &Principal, job: &JobId) -> Result<(), PlaneError> {
+        let letter = self.dead_letter(principal, job).await?;
+        self.forget(&letter).await
+    }
+
+    async fn forget(&self, letter: &DeadLetter) -> Result<(), PlaneError> {
+        let mut batch = Batch::new();
+        batch::forget_dead_letter(&mut batch, letter);
+        commit_one(self.shared(), batch).await
+    }
+
+    /// Removes a run that has ended: its events, its snapshot, its place in lists.
+    ///
+    /// # Errors
+    /// When there is no such run of the principal's tenant, it has not ended, or the store refuses.
+    pub async fn delete_run(&self, principal: &Principal, id: &RunId) -> Result<(), PlaneError> {
+        let run = self.run(principal, id).await?;
+        if !run.status().is_terminal() {
+            let message = format!("run `{id}` is {}; cancel it first", run.status().as_str());
+            return Err(PlaneError::new(PlaneErrorKind::Conflict, "run_not_ended", message));
+        }
+        let aggregate = AggregateId::Run(id.shared());
+        let batch = Batch::new()
+            .trim(aggregate.stream(), run.head() + 1)
+            .delete(aggregate.snapshot(), Condition::Always)
+            .delete(keys::run(id.as_str()), Condition::Always)
+            .delete(keys::run_of(run.workflow().id().as_str(), id.as_str()), Condition::Always);
+        commit_one(self.shared(), batch).await
+    }
+
+    /// Finishes what is being committed, stops taking anything, closes the bus and the store. Work that workers have is
+    /// handed out again at the next start. Shutting down twice is fine.
+    ///
+    /// # Errors
+    /// When the store cannot be closed in order; what was acknowledged is durable all the same.
+    pub async fn shutdown(&self) -> Result<(), PlaneError> {
+        let shared = self.shared();
+        if let Some(executors) = shared.executors.get()
+            && !shared.closed.swap(true, Ordering::AcqRel)
+        {
+            for executor in executors {
+                let (sender, receiver) = oneshot::channel();
+                let command = super::executor::Command {
+                    aggregate: AggregateId::Run("".into()),
+                    work: Work::Stop,
+                    reply: Reply::Caller(sender),
+                    busy: shared.clock.busy(),
+                    tries: 0,
+                };
+                if executor.send(command).await.is_ok() {
+                    // An executor that has gone has nothing left to finish.
+                    let _gone = receiver.await;
+                }
+            }
+        }
+        shared.bus.close().await?;
+        shared.store.close().await?;
+        Ok(())
+    }
+
+    fn check_input(&self, input: &Value) -> Result<(), PlaneError> {
+        let options = &self.shared().options;
+        let limits =
+            Limits { max_bytes: options.max_input_bytes, max_depth: options.max_input_depth, ..Limits::default() };
+        limits.check(input).map_err(|error| {
+            PlaneError::new(PlaneErrorKind::Invalid, error.code(), format!("the input is refused: {error}"))
+        })
+    }
+}
+
+pub(super) fn check_tenant(principal: &Principal, tenant: &str) -> Result<(), PlaneError> {
+    if principal.tenant.as_str() == tenant {
+        return Ok(());
+    }
+    let message = format!("`{}` acts for tenant `{}`, not `{tenant}`", principal.id, principal.tenant);
+    Err(PlaneError::new(PlaneErrorKind::Invalid, "tenant_mismatch", message))
+}
+
+async fn commit_one(shared: &Shared, batch: Batch) -> Result<(), PlaneError> {
+    match shared.store.commit(vec![batch]).await.into_iter().next() {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(error)) => Err(error.into()),
+        None => Err(PlaneError::new(PlaneErrorKind::Internal, "store_silent", "the store gave no result")),
+    }
+}

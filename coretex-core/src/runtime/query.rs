@@ -1,0 +1,311 @@
+//! Reading: always what is durable, never what an executor has decided ahead.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{
+    ControlPlane, PlaneError, PlaneErrorKind,
+    inbound::aggregate_of,
+    keys::{self, APPROVALS, AggregateId, DEAD_LETTERS_BY_TIME, RUNS, WORKFLOWS},
+    load,
+};
+use crate::{
+    governance::Principal,
+    job::{ApprovalRequest, DeadLetter, Job, JobId, JobSpec, RunId, WorkflowId},
+    ports::{Entry, Key, Scan},
+    workflow::{Run, RunStatus, RunSummary, StoredEvent, TimelineEvent, WorkflowSpec, timeline},
+};
+
+/// One page of a list.
+#[derive(Clone, Debug, Serialize)]
+pub struct ListPage<T> {
+    /// The items, in order.
+    pub items: Vec<T>,
+    /// Where to go on, if there may be more. Opaque.
+    pub next: Option<String>,
+}
+
+/// Which runs to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct RunQuery {
+    /// Only runs of this workflow.
+    pub workflow: Option<WorkflowId>,
+    /// Only runs in this state.
+    pub status: Option<RunStatus>,
+    /// Only runs of this team.
+    pub team: Option<String>,
+    /// Most items, 1 to 1,000; 50 when 0.
+    pub limit: usize,
+    /// Where to go on, as given by [`ListPage::next`].
+    pub cursor: Option<String>,
+}
+
+/// A job: what it is and how far it has come.
+#[derive(Clone, Debug, Serialize)]
+pub struct JobView {
+    /// What it is.
+    pub spec: Arc<JobSpec>,
+    /// How far it has come.
+    pub job: Job,
+}
+
+/// Records looked at for one page: a filter that matches little must not read everything in one call.
+const SCAN_BOUND: usize = 20_000;
+
+impl ControlPlane {
+    /// Definitions of the principal's tenant, by id.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn workflows(
+        &self,
+        principal: &Principal,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> Result<ListPage<WorkflowSpec>, PlaneError> {
+        self.list(Scan::prefix(WORKFLOWS), cursor, limit, |entry| {
+            let spec: WorkflowSpec = read("a workflow", entry)?;
+            Ok((spec.org_id == principal.tenant.as_str()).then_some(spec))
+        })
+        .await
+    }
+
+    /// The durable state of a run.
+    ///
+    /// # Errors
+    /// When there is no such run of the principal's tenant, or it cannot be read.
+    pub async fn run(&self, principal: &Principal, id: &RunId) -> Result<Run, PlaneError> {
+        let run = load::read_run(self.shared(), &AggregateId::Run(id.shared())).await?;
+        run.map(|(run, _)| run)
+            .filter(|run| run.tenant() == &principal.tenant)
+            .ok_or_else(|| PlaneError::not_found("run", id.as_str()))
+    }
+
+    /// Runs of the principal's tenant, newest first.
+    ///
+    /// # Errors
+    /// When the cursor is not one, or the store cannot be read.
+    pub async fn runs(&self, principal: &Principal, query: RunQuery) -> Result<ListPage<RunSummary>, PlaneError> {
+        let wanted = |summary: &RunSummary| {
+            summary.org_id == principal.tenant.as_str()
+                && query.status.is_none_or(|status| summary.status == status)
+                && query.team.as_ref().is_none_or(|team| &summary.team_id == team)
+        };
+        let Some(workflow) = &query.workflow else {
+            return self
+                .list(Scan::prefix(RUNS).reverse(), query.cursor.clone(), query.limit, |entry| {
+                    let summary: RunSummary = read("a run summary", entry)?;
+                    Ok(wanted(&summary).then_some(summary))
+                })
+                .await;
+        };
+        let prefix = keys::runs_of(workflow.as_str());
+        let limit = page_size(query.limit);
+        let mut after = cursor(&prefix, query.cursor.as_deref())?;
+        let mut items = Vec::new();
+        let mut looked_at = 0;
+        loop {
+            let page = self.shared().store.scan(Scan::prefix(&*prefix).reverse().after(after).limit(limit)).await?;
+            after = page.next;
+            for entry in &page.entries {
+                looked_at += 1;
+                let id = entry.key.as_str().strip_prefix(&prefix).unwrap_or_default();
+                if let Some(entry) = self.shared().store.get(&keys::run(id)).await? {
+                    let summary: RunSummary = read("a run summary", &entry)?;
+                    if wanted(&summary) {
+                        items.push(summary);
+                    }
+                }
+                if items.len() == limit {
+                    return Ok(ListPage { items, next: Some(id.to_owned()) });
+                }
+            }
+            if after.is_none() || looked_at >= SCAN_BOUND {
+                let next = after.and_then(|key| key.as_str().strip_prefix(&prefix).map(str::to_owned));
+                return Ok(ListPage { items, next });
+            }
+        }
+    }
+
+    /// Events of a run from number `from` (at least 1) on, as people read them, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When there is no such run of the principal's tenant, or it cannot be read.
+    pub async fn timeline(
+        &self,
+        principal: &Principal,
+        id: &RunId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<TimelineEvent>, PlaneError> {
+        let run = self.run(principal, id).await?;
+        self.timeline_of(id, run.workflow().id(), from, limit).await
+    }
+
+    pub(super) async fn timeline_of(
+        &self,
+        id: &RunId,
+        workflow: &WorkflowId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<TimelineEvent>, PlaneError> {
+        let stream = AggregateId::Run(id.shared()).stream();
+        let page = self.shared().store.read(&stream, from.max(1), limit.max(1)).await?;
+        let events = page
+            .events
+            .iter()
+            .map(|bytes| serde_json::from_slice::<StoredEvent>(bytes))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| PlaneError::damaged(&format!("an event of run `{id}`"), &error))?;
+        Ok(timeline(id.as_str(), workflow.as_str(), page.first, &events))
+    }
+
+    /// A job: one that was submitted, or a step's attempt. Of a step, only the last attempt is kept as a job; earlier
+    /// ones are in the timeline.
+    ///
+    /// # Errors
+    /// When there is no such job of the principal's tenant, or it cannot be read.
+    pub async fn job(&self, principal: &Principal, id: &JobId) -> Result<JobView, PlaneError> {
+        let missing = || PlaneError::not_found("job", id.as_str());
+        let (aggregate, _) = aggregate_of(id);
+        let view = match &aggregate {
+            AggregateId::Run(_) => {
+                let (run, _) = load::read_run(self.shared(), &aggregate).await?.ok_or_else(missing)?;
+                let (spec, job) = run.job(id).ok_or_else(missing)?;
+                JobView { spec, job }
+            }
+            AggregateId::Job(_) => {
+                let record = load::read_job(self.shared(), &aggregate).await?.ok_or_else(missing)?;
+                JobView { spec: record.spec, job: record.job }
+            }
+        };
+        if view.spec.tenant == principal.tenant { Ok(view) } else { Err(missing()) }
+    }
+
+    /// Questions that wait for a human, of the principal's tenant.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn approvals(
+        &self,
+        principal: &Principal,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> Result<ListPage<ApprovalRequest>, PlaneError> {
+        let scan = Scan::prefix(format!("{APPROVALS}{}/", principal.tenant));
+        self.list(scan, cursor, limit, |entry| Ok(Some(read("an approval", entry)?))).await
+    }
+
+    /// The question under `id`: a job id, or `<run>:<step>`.
+    ///
+    /// # Errors
+    /// When no such question of the principal's tenant waits, or the store cannot be read.
+    pub async fn approval(&self, principal: &Principal, id: &str) -> Result<ApprovalRequest, PlaneError> {
+        let entry = self.shared().store.get(&keys::approval(principal.tenant.as_str(), id)).await?;
+        read("an approval", &entry.ok_or_else(|| PlaneError::not_found("approval", id))?)
+    }
+
+    /// Jobs of the principal's tenant that were given up, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn dead_letters(
+        &self,
+        principal: &Principal,
+        cursor_text: Option<String>,
+        limit: usize,
+    ) -> Result<ListPage<DeadLetter>, PlaneError> {
+        let limit = page_size(limit);
+        let mut after = cursor(DEAD_LETTERS_BY_TIME, cursor_text.as_deref())?;
+        let mut items = Vec::new();
+        let mut looked_at = 0;
+        loop {
+            let scan = Scan::prefix(DEAD_LETTERS_BY_TIME).reverse().after(after).limit(limit);
+            let page = self.shared().store.scan(scan).await?;
+            after = page.next;
+            for entry in &page.entries {
+                looked_at += 1;
+                let job = std::str::from_utf8(&entry.value).unwrap_or_default();
+                if let Some(letter) = self.shared().store.get(&keys::dead_letter(job)).await? {
+                    let letter: DeadLetter = read("a dead letter", &letter)?;
+                    if letter.spec.tenant == principal.tenant {
+                        items.push(letter);
+                    }
+                }
+                if items.len() == limit {
+                    let next = entry.key.as_str().strip_prefix(DEAD_LETTERS_BY_TIME).map(str::to_owned);
+                    return Ok(ListPage { items, next });
+                }
+            }
+            if after.is_none() || looked_at >= SCAN_BOUND {
+                let next = after.and_then(|key| key.as_str().strip_prefix(DEAD_LETTERS_BY_TIME).map(str::to_owned));
+                return Ok(ListPage { items, next });
+            }
+        }
+    }
+
+    /// The dead letter of `job`.
+    ///
+    /// # Errors
+    /// When there is none of the principal's tenant, or the store cannot be read.
+    pub async fn dead_letter(&self, principal: &Principal, job: &JobId) -> Result<DeadLetter, PlaneError> {
+        let missing = || {
+            let message = format!("job `{job}` is not among the dead letters");
+            PlaneError::new(PlaneErrorKind::NotFound, "dead_letter_not_found", message)
+        };
+        let entry = self.shared().store.get(&keys::dead_letter(job.as_str())).await?.ok_or_else(missing)?;
+        let letter: DeadLetter = read("a dead letter", &entry)?;
+        if letter.spec.tenant == principal.tenant { Ok(letter) } else { Err(missing()) }
+    }
+
+    async fn list<T>(
+        &self,
+        scan: Scan,
+        cursor_text: Option<String>,
+        limit: usize,
+        keep: impl Fn(&Entry) -> Result<Option<T>, PlaneError>,
+    ) -> Result<ListPage<T>, PlaneError> {
+        let prefix = scan.prefix.clone();
+        let limit = page_size(limit);
+        let mut after = cursor(&prefix, cursor_text.as_deref())?;
+        let mut items = Vec::new();
+        let mut looked_at = 0;
+        loop {
+            let page = self.shared().store.scan(scan.clone().after(after).limit(limit.max(100))).await?;
+            after = page.next;
+            for entry in &page.entries {
+                looked_at += 1;
+                items.extend(keep(entry)?);
+                if items.len() == limit {
+                    return Ok(ListPage { items, next: entry.key.as_str().strip_prefix(&prefix).map(str::to_owned) });
+                }
+            }
+            if after.is_none() || looked_at >= SCAN_BOUND {
+                let next = after.and_then(|key| key.as_str().strip_prefix(&prefix).map(str::to_owned));
+                return Ok(ListPage { items, next });
+            }
+        }
+    }
+}
+
+fn page_size(limit: usize) -> usize {
+    match limit {
+        0 => 50,
+        limit => limit.min(1_000),
+    }
+}
+
+fn cursor(prefix: &str, text: Option<&str>) -> Result<Option<Key>, PlaneError> {
+    let Some(text) = text else { return Ok(None) };
+    let key = Key::new(format!("{prefix}{text}"));
+    key.check().map_err(|_| {
+        PlaneError::new(PlaneErrorKind::Invalid, "cursor_invalid", "the cursor is not one that was given out")
+    })?;
+    Ok(Some(key))
+}
+
+fn read<T: serde::de::DeserializeOwned>(what: &str, entry: &Entry) -> Result<T, PlaneError> {
+    serde_json::from_slice(&entry.value)
+        .map_err(|error| PlaneError::damaged(&format!("{what} at `{}`", entry.key), &error))
+}
