@@ -13,7 +13,7 @@ use crate::value::json::Value;
 /// let limits = Limits { max_depth: 2, ..Limits::default() };
 /// let error = limits.check(&serde_json::json!({"a": {"b": {"c": 1}}})).unwrap_err();
 /// assert_eq!(error.code(), "payload_too_deep");
-/// assert_eq!(error.path(), "a.b.c");
+/// assert_eq!(error.path(), "a.b");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
