@@ -77,15 +77,15 @@ fn exercise(bytes: &[u8], envelope: &Envelope) {
     if let Ok(split) = signing::split(bytes) {
         assert!(split.unsigned().len() <= bytes.len());
     }
-    if let Ok(job) = RawJobRequest::decode(bytes.to_vec()) {
-        if let Ok(edited) = job.edit(|job| job.topic.push('x')) {
-            let again = RawJobRequest::decode(edited.raw().clone()).unwrap();
-            assert_eq!(
-                again.request(),
-                edited.request(),
-                "stored bytes say what was judged"
-            );
-        }
+    if let Ok(job) = RawJobRequest::decode(bytes.to_vec())
+        && let Ok(edited) = job.edit(|job| job.topic.push('x'))
+    {
+        let again = RawJobRequest::decode(edited.raw().clone()).unwrap();
+        assert_eq!(
+            again.request(),
+            edited.request(),
+            "stored bytes say what was judged"
+        );
     }
     let Ok(received) = Received::decode(bytes.to_vec()) else {
         return;
