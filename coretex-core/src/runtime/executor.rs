@@ -44,7 +44,7 @@ pub(super) struct Command {
     pub(super) work: Work,
     pub(super) reply: Reply,
     /// Virtual time stands still until the work is done.
-    pub(super) busy: Busy,
+    pub(super) _busy: Busy,
     /// How often a commit of it was refused.
     pub(super) tries: u32,
 }
@@ -273,7 +273,7 @@ impl Executor {
                 AggregateId::Job(_) => Input::Job(crate::job::JobInput::Tick),
             };
             let busy = self.shared.clock.busy();
-            let command = Command { aggregate, work: Work::Input(input), reply: Reply::Nobody, busy, tries: 0 };
+            let command = Command { aggregate, work: Work::Input(input), reply: Reply::Nobody, _busy: busy, tries: 0 };
             self.local.push_back(command);
         }
         if !self.local.is_empty() {
@@ -708,8 +708,13 @@ impl Executor {
         let redone = queue.iter().any(|command| command.tries > 0);
         if redone && entry.state.is_some() {
             let busy = self.shared.clock.busy();
-            let recover =
-                Command { aggregate: aggregate.clone(), work: Work::Recover, reply: Reply::Nobody, busy, tries: 0 };
+            let recover = Command {
+                aggregate: aggregate.clone(),
+                work: Work::Recover,
+                reply: Reply::Nobody,
+                _busy: busy,
+                tries: 0,
+            };
             self.decide(recover, &*policy);
         } else {
             self.rearm(&aggregate);

@@ -70,7 +70,7 @@ fn notified(shared: &Shared, aggregate: &AggregateId, step: &StepId) -> Command 
         aggregate: aggregate.clone(),
         work: Work::Input(Input::Run(RunInput::Notified { step: step.clone() })),
         reply: Reply::Nobody,
-        busy: shared.clock.busy(),
+        _busy: shared.clock.busy(),
         tries: 0,
     }
 }

@@ -424,7 +424,7 @@ impl ControlPlane {
                     aggregate: AggregateId::Run("".into()),
                     work: Work::Stop,
                     reply: Reply::Caller(sender),
-                    busy: shared.clock.busy(),
+                    _busy: shared.clock.busy(),
                     tries: 0,
                 };
                 if executor.send(command).await.is_ok() {

@@ -58,19 +58,6 @@ pub(super) enum Work {
     Stop,
 }
 
-impl Work {
-    /// The same work again, after a commit was refused.
-    pub(super) fn again(&self) -> Option<Self> {
-        match self {
-            Self::Start { workflow, start } => Some(Self::Start { workflow: workflow.clone(), start: start.clone() }),
-            Self::Submit(spec) => Some(Self::Submit(spec.clone())),
-            Self::Input(input) => Some(Self::Input(input.clone())),
-            Self::Recover => Some(Self::Recover),
-            Self::Wait(_) | Self::Stop => None,
-        }
-    }
-}
-
 /// Who is told when the work is durable.
 #[derive(Debug)]
 pub(super) enum Reply {
@@ -97,8 +84,7 @@ impl Shared {
         let executors = self.executors.get().ok_or_else(PlaneError::closed)?;
         let index = usize::from(aggregate.shard()).checked_rem(executors.len()).unwrap_or(0);
         let executor = executors.get(index).ok_or_else(PlaneError::closed)?;
-        let busy = self.clock.busy();
-        let command = Command { aggregate, work, reply, busy, tries: 0 };
+        let command = Command { aggregate, work, reply, _busy: self.clock.busy(), tries: 0 };
         executor.send(command).await.map_err(|_| PlaneError::closed())
     }
 

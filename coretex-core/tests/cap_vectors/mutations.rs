@@ -49,10 +49,7 @@ fn damage(bytes: &mut Vec<u8>, random: &mut Random, corpus: &[Vec<u8>]) {
             5 => {
                 // A piece of another message, often a whole field.
                 let other = &corpus[random.below(corpus.len())];
-                let piece = fields(other)
-                    .filter_map(Result::ok)
-                    .nth(random.below(8))
-                    .map_or(&other[..0], |f| f.raw);
+                let piece = fields(other).filter_map(Result::ok).nth(random.below(8)).map_or(&other[..0], |f| f.raw);
                 bytes.splice(at..at, piece.iter().copied());
             }
             _ => {
@@ -66,11 +63,7 @@ fn damage(bytes: &mut Vec<u8>, random: &mut Random, corpus: &[Vec<u8>]) {
 
 fn exercise(bytes: &[u8], envelope: &Envelope) {
     if let Ok(encoded) = canonical::encode(&BUS_PACKET, bytes) {
-        assert_eq!(
-            canonical::encode(&BUS_PACKET, &encoded).unwrap(),
-            encoded,
-            "canonical bytes are stable"
-        );
+        assert_eq!(canonical::encode(&BUS_PACKET, &encoded).unwrap(), encoded, "canonical bytes are stable");
     }
     let _ = canonical::has_unknown_fields(&BUS_PACKET, bytes);
     let _ = production::extract(bytes);
@@ -81,55 +74,34 @@ fn exercise(bytes: &[u8], envelope: &Envelope) {
         && let Ok(edited) = job.edit(|job| job.topic.push('x'))
     {
         let again = RawJobRequest::decode(edited.raw().clone()).unwrap();
-        assert_eq!(
-            again.request(),
-            edited.request(),
-            "stored bytes say what was judged"
-        );
+        assert_eq!(again.request(), edited.request(), "stored bytes say what was judged");
     }
     let Ok(received) = Received::decode(bytes.to_vec()) else {
         return;
     };
     let strict = received.validate(Mode::Strict);
     let tolerant = received.validate(Mode::Tolerant);
-    assert!(
-        strict.is_err() || tolerant.is_ok(),
-        "tolerant accepts what strict does: {tolerant:?}"
-    );
+    assert!(strict.is_err() || tolerant.is_ok(), "tolerant accepts what strict does: {tolerant:?}");
     if let Err(broken) = tolerant {
         assert!(!broken.to_string().is_empty() && !broken.code().is_empty());
     }
-    let _ = (
-        received.unknown_payload(),
-        signing::trust_digest(&received),
-        format!("{:?}", received.packet()),
-    );
+    let _ = (received.unknown_payload(), signing::trust_digest(&received), format!("{:?}", received.packet()));
     let Some(job) = received.job_request() else {
         return;
     };
     let _ = Pointer::from_wire(&job.request().context_ptr);
     if let Ok(sent) = envelope.wrap(&job) {
         let again = Received::decode(sent).unwrap();
-        assert_eq!(
-            again.packet().job_request(),
-            Some(job.request()),
-            "the worker sees the job that was judged"
-        );
+        assert_eq!(again.packet().job_request(), Some(job.request()), "the worker sees the job that was judged");
     }
 }
 
 #[test]
 fn damaged_packets_never_panic_and_keep_their_promises() {
-    let seed = std::env::var("CAP_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
+    let seed = std::env::var("CAP_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| RandomState::new().hash_one("cap"));
     eprintln!("CAP_SEED={seed}");
-    let envelope = Envelope::new(
-        "trace-1",
-        "sender-1",
-        "2026-01-01T00:00:00Z".parse().unwrap(),
-    );
+    let envelope = Envelope::new("trace-1", "sender-1", "2026-01-01T00:00:00Z".parse().unwrap());
     let mut corpus = Vec::new();
     for file in [
         "messages.json",
@@ -140,12 +112,7 @@ fn damaged_packets_never_panic_and_keep_their_promises() {
         "trust.json",
         "production.json",
     ] {
-        corpus.extend(
-            rows(file, "vectors")
-                .iter()
-                .map(bytes)
-                .filter(|bytes| bytes.len() < 8192),
-        );
+        corpus.extend(rows(file, "vectors").iter().map(bytes).filter(|bytes| bytes.len() < 8192));
     }
     for bytes in &corpus {
         exercise(bytes, &envelope);
