@@ -1,0 +1,250 @@
+//! How a job ended, and telling the control plane so that it cannot be missed.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use coretex_core::{
+    ports::{BlobErrorKind, BlobKey, BusError, BusErrorKind, Delivery, Message, Payload},
+    protocol::{BusPacket, ErrorCode, JobRequest, JobResult, JobStatus, Payload as Body},
+    value::Value,
+};
+use jiff::Timestamp;
+
+use super::{
+    job::trace_id,
+    shared::{Shared, count},
+    signal::Signal,
+};
+use crate::job_error::{JobError, JobErrorKind, RETRY_AFTER_KEY};
+
+/// What the worker says about the end of a job.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: JobStatus,
+    pub(crate) code: String,
+    pub(crate) number: i32,
+    pub(crate) text: String,
+    /// The output, or the details of a failure.
+    pub(crate) payload: Option<Arc<Value>>,
+    pub(crate) result_ptr: String,
+    pub(crate) execution: Duration,
+}
+
+impl Answer {
+    pub(crate) fn success(output: Option<Arc<Value>>) -> Self {
+        Self { payload: output, ..Self::failure(JobStatus::Succeeded, String::new(), 0, String::new()) }
+    }
+
+    pub(crate) fn failure(status: JobStatus, code: impl Into<String>, number: i32, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            code: code.into(),
+            number,
+            text: text.into(),
+            payload: None,
+            result_ptr: String::new(),
+            execution: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn fatal(code: &'static str, number: ErrorCode, text: impl Into<String>) -> Self {
+        Self::failure(JobStatus::FailedFatal, code, number.into(), text)
+    }
+
+    pub(crate) fn cancelled(note: Option<&str>) -> Self {
+        let text = note.unwrap_or("the handler stopped by itself");
+        Self::failure(JobStatus::Cancelled, "cancelled", 0, text)
+    }
+
+    pub(crate) fn error(error: &JobError) -> Self {
+        let status = match error.kind() {
+            JobErrorKind::Retryable => JobStatus::FailedRetryable,
+            JobErrorKind::Failed => JobStatus::Failed,
+            JobErrorKind::Fatal => JobStatus::FailedFatal,
+            JobErrorKind::Cancelled => JobStatus::Cancelled,
+        };
+        let mut answer = Self::failure(status, error.code(), error.number(), error.message());
+        answer.payload = error.delay().map(|delay| {
+            let ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            Arc::new(serde_json::json!({ RETRY_AFTER_KEY: ms }))
+        });
+        answer
+    }
+
+    /// The message that says so.
+    pub(crate) fn message(self, shared: &Shared, packet: &BusPacket, now: Timestamp) -> Message {
+        let request = packet.job_request();
+        let result = JobResult {
+            job_id: request.map(|request| request.job_id.clone()).unwrap_or_default(),
+            status: self.status.into(),
+            result_ptr: self.result_ptr,
+            worker_id: shared.id.clone(),
+            execution_ms: i64::try_from(self.execution.as_millis()).unwrap_or(i64::MAX),
+            error_code: self.code,
+            error_message: self.text,
+            error_code_enum: self.number,
+            dispatch: request.and_then(|request| request.dispatch.clone()),
+            identity: request.and_then(|request| request.identity.clone()),
+            ..JobResult::default()
+        };
+        shared
+            .message(&shared.subjects.result, trace_id(packet), Body::JobResult(result), now)
+            .with_payload(self.payload.map(Payload))
+    }
+}
+
+impl Shared {
+    /// Puts the payload where the control plane can read it: beside the packet, or into the blob store. Returns the
+    /// answer to give (another one, if the output cannot be handed over) and about how many bytes it keeps in memory.
+    pub(crate) async fn place(&self, request: &JobRequest, mut answer: Answer, abort: &Signal) -> (Answer, usize) {
+        let Some(payload) = &answer.payload else { return (answer, 0) };
+        let stays = if self.in_process {
+            let small = json_size(payload, self.options.inline_bytes);
+            // Without a blob store there is no better place for a large one.
+            small.or_else(|| self.blobs.is_none().then_some(self.options.inline_bytes))
+        } else {
+            None
+        };
+        if let Some(bytes) = stays {
+            return (answer, bytes);
+        }
+        match self.write(&request.job_id, payload, abort).await {
+            Ok(pointer) => {
+                answer.result_ptr = pointer;
+                answer.payload = None;
+                (answer, 0)
+            }
+            Err(problem) if answer.status == JobStatus::Succeeded => {
+                (Answer { execution: answer.execution, ..problem }, 0)
+            }
+            Err(problem) => {
+                tracing::debug!(job_id = request.job_id, problem = problem.text, "details of a failure are not sent");
+                answer.payload = None;
+                (answer, 0)
+            }
+        }
+    }
+
+    async fn write(&self, job_id: &str, value: &Value, abort: &Signal) -> Result<String, Answer> {
+        const ATTEMPTS: u32 = 6;
+        let unwritable = |text| Answer::fatal("output_unwritable", ErrorCode::Unspecified, text);
+        let Some(blobs) = &self.blobs else {
+            return Err(unwritable(
+                "the job has an output and the worker no blob store to put it in; give one with `with_blobs`".into(),
+            ));
+        };
+        let name = format!("res:{job_id}");
+        let key = BlobKey::parse(&name).map_err(|error| unwritable(format!("the output has no place: {error}")))?;
+        let bytes = serde_json::to_vec(value)
+            .map(Bytes::from)
+            .map_err(|error| unwritable(format!("the output has no JSON form: {error}")))?;
+        let mut attempt = 1;
+        loop {
+            let error = match blobs.put(&key, bytes.clone()).await {
+                Ok(_) => return Ok(format!("redis://{name}")),
+                Err(error) => error,
+            };
+            let lasting = !matches!(error.kind(), BlobErrorKind::Unavailable | BlobErrorKind::Full);
+            if lasting {
+                return Err(unwritable(format!("the output was not stored: {error}")));
+            }
+            if attempt == ATTEMPTS || abort.unless(self.sleep(self.backoff(attempt))).await.is_none() {
+                let text = format!("the output was not stored: {error}");
+                return Err(Answer::failure(JobStatus::FailedRetryable, "output_unavailable", 0, text));
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Publishes a result until the bus has accepted it. `Err` when it never will, or `abort` was raised.
+    pub(crate) async fn publish_result(&self, message: Message, abort: &Signal) -> Result<(), BusError> {
+        let Err(message) = self.bus.try_publish(message) else { return Ok(()) };
+        let mut attempt = 1;
+        loop {
+            let Err(error) = self.bus.publish(message.clone()).await else { return Ok(()) };
+            if !error.is_retryable() {
+                return Err(error);
+            }
+            if attempt == 1 {
+                tracing::warn!(%error, worker_id = self.id, "a result was not accepted; it is sent again");
+            }
+            count(&self.counters.publish_retries);
+            if abort.unless(self.sleep(self.backoff(attempt))).await.is_none() {
+                return Err(error);
+            }
+            attempt = attempt.saturating_add(1);
+        }
+    }
+
+    /// Answers a delivery that does not become a job.
+    pub(crate) async fn answer(&self, delivery: Delivery, message: Message) {
+        match self.publish_result(message, &self.full_stop).await {
+            Ok(()) => self.settle(&delivery).await,
+            Err(error) => self.give_back(&delivery, &error).await,
+        }
+    }
+
+    pub(crate) async fn settle(&self, delivery: &Delivery) {
+        if self.in_process {
+            delivery.ack_now();
+        } else if let Err(error) = delivery.ack().await {
+            // It comes again and finds its result.
+            tracing::debug!(%error, subject = &*delivery.message.subject, "a delivery was not acknowledged");
+        }
+    }
+
+    pub(crate) async fn give_back(&self, delivery: &Delivery, because: &BusError) {
+        if because.kind() != BusErrorKind::Closed {
+            tracing::warn!(error = %because, subject = &*delivery.message.subject, "a job is given back");
+        }
+        if let Err(error) = delivery.nak(Duration::ZERO).await {
+            tracing::debug!(%error, subject = &*delivery.message.subject, "a delivery was not given back; it times out");
+        }
+    }
+}
+
+/// About how many bytes `value` takes as JSON (escapes are not counted); `None` when more than `limit`. The work is
+/// bounded by `limit` too.
+pub(crate) fn json_size(value: &Value, limit: usize) -> Option<usize> {
+    fn take(left: &mut usize, bytes: usize) -> Option<()> {
+        *left = left.checked_sub(bytes)?;
+        Some(())
+    }
+    fn walk(value: &Value, left: &mut usize) -> Option<()> {
+        match value {
+            Value::Null | Value::Bool(_) => take(left, 4),
+            Value::Number(_) => take(left, 8),
+            Value::String(text) => take(left, text.len() + 2),
+            Value::Array(items) => {
+                take(left, items.len() + 2)?;
+                items.iter().try_for_each(|item| walk(item, left))
+            }
+            Value::Object(fields) => {
+                take(left, 2)?;
+                fields.iter().try_for_each(|(name, field)| {
+                    take(left, name.len() + 4)?;
+                    walk(field, left)
+                })
+            }
+        }
+    }
+    let mut left = limit;
+    walk(value, &mut left)?;
+    Some(limit - left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::json_size;
+    use serde_json::json;
+
+    #[test]
+    fn the_size_of_json_is_near_what_is_written() {
+        let value = json!({ "name": "abc", "items": [1, 2, 3, "four", null, true], "nested": { "deep": [[]] } });
+        let written = serde_json::to_string(&value).unwrap().len();
+        let guessed = json_size(&value, 1000).unwrap();
+        assert!(guessed.abs_diff(written) < written / 2, "{guessed} and {written}");
+        assert_eq!(json_size(&value, 10), None);
+        assert_eq!(json_size(&json!(null), 4), Some(4));
+    }
+}

@@ -1,0 +1,202 @@
+//! Which jobs run here, which have ended here lately, and which must not start.
+//!
+//! Invariant: at most one entry per key; a running job is never forgotten, the others are bounded in number and
+//! bytes, oldest forgotten first. A key is the job's id, with its dispatch id when it has one.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use coretex_core::{
+    ports::{Delivery, Message},
+    protocol::{JobCancel, JobRequest, JobStatus},
+};
+
+use super::job::Job;
+use crate::extract::step_parts;
+
+/// How much is remembered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Remember {
+    pub(crate) results: usize,
+    pub(crate) result_bytes: usize,
+    pub(crate) cancels: usize,
+}
+
+pub(crate) struct Registry {
+    entries: HashMap<Arc<str>, Entry>,
+    finished: VecDeque<(Arc<str>, u64)>,
+    cancelled: VecDeque<(Arc<str>, u64)>,
+    finished_bytes: usize,
+    /// Entries ever made; tells an entry from a later one of the same key.
+    serial: u64,
+    /// Running jobs whose key holds a dispatch id, and which a cancel by job id must search.
+    dispatched: usize,
+    remember: Remember,
+}
+
+enum Entry {
+    Running(Arc<Job>),
+    Finished { message: Message, status: JobStatus, bytes: usize, serial: u64 },
+    Cancelled { note: String, serial: u64 },
+}
+
+/// What is known of a job that was delivered.
+pub(crate) enum Known {
+    /// Nothing that keeps it from starting; it is registered now.
+    Started(Arc<Job>),
+    /// It runs here; the delivery will be settled with it.
+    Running,
+    /// It ended here with this result.
+    Finished(Message, Delivery),
+    /// It was cancelled before it came.
+    Cancelled(String, Delivery),
+}
+
+impl Registry {
+    pub(crate) fn new(remember: Remember) -> Self {
+        Self {
+            entries: HashMap::new(),
+            finished: VecDeque::new(),
+            cancelled: VecDeque::new(),
+            finished_bytes: 0,
+            serial: 0,
+            dispatched: 0,
+            remember,
+        }
+    }
+
+    /// Registers the job unless it is known. `key` is the request's [`key`].
+    pub(crate) fn admit(
+        &mut self,
+        key: Arc<str>,
+        request: &JobRequest,
+        delivery: Delivery,
+        start: impl FnOnce(Delivery) -> Job,
+    ) -> Known {
+        match self.entries.get(&key) {
+            Some(Entry::Running(job)) => {
+                job.attach(delivery);
+                return Known::Running;
+            }
+            Some(Entry::Finished { message, status, .. }) if repeats(request, &delivery, *status) => {
+                return Known::Finished(message.clone(), delivery);
+            }
+            Some(Entry::Cancelled { note, .. }) => return Known::Cancelled(note.clone(), delivery),
+            Some(Entry::Finished { .. }) | None => {}
+        }
+        let dispatched = is_dispatched(request);
+        // A cancel that names no dispatch means all of them.
+        if dispatched && let Some(Entry::Cancelled { note, .. }) = self.entries.get(request.job_id.as_str()) {
+            return Known::Cancelled(note.clone(), delivery);
+        }
+        let job = Arc::new(start(delivery));
+        self.dispatched += usize::from(dispatched);
+        if let Some(Entry::Finished { bytes, .. }) = self.entries.insert(key, Entry::Running(Arc::clone(&job))) {
+            self.finished_bytes -= bytes;
+        }
+        Known::Started(job)
+    }
+
+    /// The job ended here and its result was accepted: repeats are answered with `message` from now on.
+    pub(crate) fn finish(&mut self, job: &Job, message: Message, status: JobStatus, bytes: usize) {
+        let request = job.request();
+        let serial = self.serial + 1;
+        let Some((key, Some(entry))) = self.running(request) else { return };
+        *entry = Entry::Finished { message, status, bytes, serial };
+        self.serial = serial;
+        self.dispatched -= usize::from(is_dispatched(request));
+        self.finished_bytes += bytes;
+        self.finished.push_back((key, serial));
+        while self.finished.len() > self.remember.results || self.finished_bytes > self.remember.result_bytes {
+            let Some((key, serial)) = self.finished.pop_front() else { break };
+            if let Some(Entry::Finished { bytes, serial: current, .. }) = self.entries.get(&key)
+                && *current == serial
+            {
+                self.finished_bytes -= bytes;
+                self.entries.remove(&key);
+            }
+        }
+    }
+
+    /// The job does not run here any more and left nothing to repeat.
+    pub(crate) fn forget(&mut self, job: &Job) {
+        let request = job.request();
+        if let Some((key, _)) = self.running(request) {
+            self.entries.remove(&key);
+            self.dispatched -= usize::from(is_dispatched(request));
+        }
+    }
+
+    /// The jobs that a cancel stops. When there is none, the job must not start if it comes later.
+    pub(crate) fn cancel(&mut self, cancel: &JobCancel, note: &str) -> Vec<Arc<Job>> {
+        let dispatch = cancel.dispatch.as_ref().map_or("", |dispatch| dispatch.dispatch_id.as_str());
+        let key = key_of(&cancel.job_id, dispatch);
+        match self.entries.get(&key) {
+            Some(Entry::Running(job)) => return vec![Arc::clone(job)],
+            Some(Entry::Finished { .. } | Entry::Cancelled { .. }) => return Vec::new(),
+            None => {}
+        }
+        let mut found = Vec::new();
+        if !dispatch.is_empty() {
+            // A job that came without a dispatch id can only be the one that is meant.
+            if let Some(Entry::Running(job)) = self.entries.get(cancel.job_id.as_str()) {
+                return vec![Arc::clone(job)];
+            }
+        } else if self.dispatched > 0 {
+            found.extend(self.jobs().filter(|job| job.request().job_id == cancel.job_id).cloned());
+        }
+        self.serial += 1;
+        self.entries.insert(Arc::clone(&key), Entry::Cancelled { note: note.to_owned(), serial: self.serial });
+        self.cancelled.push_back((key, self.serial));
+        while self.cancelled.len() > self.remember.cancels {
+            let Some((key, serial)) = self.cancelled.pop_front() else { break };
+            if matches!(self.entries.get(&key), Some(Entry::Cancelled { serial: current, .. }) if *current == serial) {
+                self.entries.remove(&key);
+            }
+        }
+        found
+    }
+
+    /// The jobs that run here, in no order.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = &Arc<Job>> {
+        self.entries.values().filter_map(|entry| match entry {
+            Entry::Running(job) => Some(job),
+            _ => None,
+        })
+    }
+
+    fn running(&mut self, request: &JobRequest) -> Option<(Arc<str>, Option<&mut Entry>)> {
+        let key = key(request);
+        let (known, entry) = self.entries.get_key_value(&key)?;
+        if !matches!(entry, Entry::Running(_)) {
+            return None;
+        }
+        let known = Arc::clone(known);
+        let place = self.entries.get_mut(&known);
+        Some((known, place))
+    }
+}
+
+/// Whether a delivery of an ended job only repeats an earlier one. A job id that names no attempt may be sent again
+/// on purpose after a failure; then it runs again.
+fn repeats(request: &JobRequest, delivery: &Delivery, status: JobStatus) -> bool {
+    delivery.attempt > 1
+        || status == JobStatus::Succeeded
+        || is_dispatched(request)
+        || step_parts(&request.job_id).is_some()
+}
+
+fn is_dispatched(request: &JobRequest) -> bool {
+    request.dispatch.as_ref().is_some_and(|dispatch| !dispatch.dispatch_id.is_empty())
+}
+
+/// What tells one attempt from another.
+pub(crate) fn key(request: &JobRequest) -> Arc<str> {
+    key_of(&request.job_id, request.dispatch.as_ref().map_or("", |dispatch| dispatch.dispatch_id.as_str()))
+}
+
+fn key_of(job_id: &str, dispatch_id: &str) -> Arc<str> {
+    if dispatch_id.is_empty() { job_id.into() } else { format!("{job_id}\n{dispatch_id}").into() }
+}

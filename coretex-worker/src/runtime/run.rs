@@ -1,0 +1,232 @@
+//! Running one job: input, handler, result, acknowledgement.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use coretex_core::{
+    ports::{BlobErrorKind, BlobKey, BusErrorKind, Delivery},
+    protocol::{ErrorCode, JobStatus},
+};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    answer::Answer,
+    job::Job,
+    shared::{Shared, count},
+};
+use crate::{
+    extract::{CancelReason, JobContext},
+    handler::{Bound, HandlerResult},
+    job_error::{JobError, JobErrorKind},
+};
+
+/// How the handler ended.
+enum End {
+    Returned(HandlerResult),
+    Panicked(String),
+    /// Dropped, because it did not stop when asked to.
+    Dropped,
+}
+
+/// Runs the job to its end and settles its deliveries. The permit is its slot.
+pub(crate) async fn run(job: Arc<Job>, handler: Bound, permit: OwnedSemaphorePermit) {
+    let mut guard = Unfinished(Some(&job));
+    count(&job.shared.counters.started);
+    let end = work(&job, &handler).await;
+    conclude(&job, end).await;
+    guard.0 = None;
+    drop(permit);
+}
+
+/// Gives the deliveries back when the task is dropped with its runtime.
+struct Unfinished<'a>(Option<&'a Arc<Job>>);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(job) = self.0 {
+            job.shared.registry().forget(job);
+            job.take_held().for_each(drop);
+        }
+    }
+}
+
+async fn work(job: &Arc<Job>, handler: &Bound) -> End {
+    if job.deadline.is_some_and(|deadline| deadline <= job.received_at) {
+        job.stop.raise(CancelReason::Deadline);
+        return End::Dropped;
+    }
+    let body = async {
+        if !job.has_input() && !job.request().context_ptr.is_empty() {
+            fetch(job).await?;
+        }
+        if job.stop.reason().is_some() {
+            return Err(JobError::cancelled());
+        }
+        handler.call(&JobContext(Arc::clone(job))).await
+    };
+    let mut body = pin!(Some(body));
+    let end = std::future::poll_fn(|cx| {
+        let Some(running) = body.as_mut().as_pin_mut() else { return Poll::Ready(End::Dropped) };
+        // Time must not pass in a test while the handler computes.
+        let _busy = job.shared.clock.busy();
+        match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
+            Ok(Poll::Ready(result)) => Poll::Ready(End::Returned(result)),
+            Ok(Poll::Pending) => job.abort.poll(cx).map(|()| End::Dropped),
+            Err(panic) => Poll::Ready(End::Panicked(panic_text(&*panic))),
+        }
+    })
+    .await;
+    // What the handler leaves behind may panic too.
+    match catch_unwind(AssertUnwindSafe(|| body.set(None))) {
+        Ok(()) => end,
+        Err(panic) => End::Panicked(panic_text(&*panic)),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&'static str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("the handler panicked: {}", text.unwrap_or("no message"))
+}
+
+/// Reads the input behind `context_ptr`.
+async fn fetch(job: &Job) -> Result<(), JobError> {
+    const ATTEMPTS: u32 = 6;
+    const SCHEME: &str = "redis://";
+    let pointer = job.request().context_ptr.as_str();
+    let fatal = |code: &'static str, text: String| {
+        JobError::new(JobErrorKind::Fatal, code, text).with_number(ErrorCode::JobInvalidInput)
+    };
+    let name = pointer.strip_prefix(SCHEME).ok_or_else(|| {
+        fatal("input_pointer_unsupported", format!("input pointer `{pointer}` has no scheme that is read here; use `{SCHEME}`"))
+    })?;
+    let key = BlobKey::parse(name)
+        .map_err(|error| fatal("input_pointer_invalid", format!("input pointer `{pointer}` names nothing: {error}")))?;
+    let shared = &job.shared;
+    let blobs = shared.blobs.as_ref().ok_or_else(|| {
+        let text = format!("the input lies at `{pointer}` and the worker has no blob store; give one with `with_blobs`");
+        fatal("input_unreachable", text)
+    })?;
+    let mut attempt = 1;
+    let bytes = loop {
+        match blobs.get(&key).await {
+            Ok(found) => break found,
+            Err(error) if error.kind() == BlobErrorKind::Unavailable => {
+                if attempt == ATTEMPTS {
+                    return Err(JobError::retry(error).with_code("input_unavailable"));
+                }
+                shared.sleep(shared.backoff(attempt)).await;
+                attempt += 1;
+            }
+            Err(error) => return Err(fatal("input_unreadable", format!("input `{pointer}` cannot be read: {error}"))),
+        }
+    };
+    let bytes = bytes
+        .ok_or_else(|| fatal("input_missing", format!("there is nothing at `{pointer}`; the input expired or was never written")))?;
+    let value = serde_json::from_slice(&bytes)
+        .map_err(|error| fatal("input_malformed", format!("input `{pointer}` is not JSON: {error}")))?;
+    job.set_input(value);
+    Ok(())
+}
+
+/// What to say about the end; `None` when the job is to be done elsewhere.
+fn judge(job: &Job, end: End) -> Option<Answer> {
+    let stopped = job.stop.reason();
+    let error = match end {
+        End::Returned(Ok(output)) => return Some(Answer::success(output)),
+        End::Panicked(text) => {
+            count(&job.shared.counters.panicked);
+            tracing::error!(job_id = job.request().job_id, text, "a handler panicked");
+            return Some(Answer::error(&JobError::fatal("worker_panicked", text)));
+        }
+        End::Returned(Err(error)) => Some(error),
+        End::Dropped => None,
+    };
+    match stopped {
+        Some(CancelReason::Requested) => Some(Answer::cancelled(job.cancel_note())),
+        Some(CancelReason::Deadline) => {
+            let allowed = job.request().budget.as_ref().map_or(0, |budget| budget.deadline_ms);
+            let text = format!("the job was not done within {allowed} ms; raise its timeout or split the work");
+            Some(Answer::failure(JobStatus::Failed, "deadline_exceeded", ErrorCode::JobTimeout.into(), text))
+        }
+        Some(CancelReason::Shutdown) if job.can_be_given_back() => None,
+        Some(CancelReason::Shutdown) => Some(Answer::stopped(&job.shared)),
+        None => error.map(|error| Answer::error(&error)),
+    }
+}
+
+impl Answer {
+    /// For a job that was sent to this worker alone, so that nobody else is given it.
+    pub(crate) fn stopped(shared: &Shared) -> Self {
+        let text = format!("worker `{}` stopped before the job was done; send it to another", shared.id);
+        Self::failure(JobStatus::FailedRetryable, "worker_stopped", ErrorCode::JobWorkerUnavailable.into(), text)
+    }
+}
+
+async fn conclude(job: &Arc<Job>, end: End) {
+    let shared = &job.shared;
+    job.end();
+    let now = shared.clock.now();
+    let Some(mut answer) = judge(job, end) else {
+        give_back(job, None).await;
+        return;
+    };
+    let ran = now.duration_since(job.received_at);
+    answer.execution = if ran.is_positive() { ran.unsigned_abs() } else { Duration::ZERO };
+    let mut bytes = 0;
+    if answer.payload.is_some() {
+        (answer, bytes) = shared.place(job.request(), answer, &job.abort).await;
+    }
+    let mut status = answer.status;
+    let mut message = answer.message(shared, &job.packet, now);
+    let mut sent = shared.publish_result(message.clone(), &job.abort).await;
+    if let Err(error) = &sent
+        && error.kind() == BusErrorKind::Invalid
+    {
+        // The bus will never take it, whatever is in it; say so with as little as possible.
+        let text = format!("the bus refused the result: {error}");
+        let mut plain = Answer::fatal("result_unpublishable", ErrorCode::TransportPublishFailed, text);
+        plain.execution = ran.unsigned_abs();
+        status = plain.status;
+        bytes = 0;
+        message = plain.message(shared, &job.packet, now);
+        sent = shared.publish_result(message.clone(), &job.abort).await;
+    }
+    match sent {
+        Ok(()) => {
+            count(match status {
+                JobStatus::Succeeded => &shared.counters.succeeded,
+                JobStatus::Cancelled => &shared.counters.cancelled,
+                _ => &shared.counters.failed,
+            });
+            shared.registry().finish(job, message, status, bytes);
+            for delivery in job.take_held() {
+                shared.settle(&delivery).await;
+            }
+        }
+        Err(error) => give_back(job, Some(error)).await,
+    }
+}
+
+async fn give_back(job: &Arc<Job>, because: Option<coretex_core::ports::BusError>) {
+    let shared = &job.shared;
+    count(&shared.counters.given_back);
+    if let Some(error) = because
+        && error.kind() != BusErrorKind::Closed
+    {
+        tracing::warn!(%error, job_id = job.request().job_id, "a result was not accepted; the job is given back");
+    }
+    shared.registry().forget(job);
+    let held: Vec<Arc<Delivery>> = job.take_held().collect();
+    for delivery in held {
+        if let Err(error) = delivery.nak(Duration::ZERO).await {
+            tracing::debug!(%error, job_id = job.request().job_id, "a delivery was not given back; it times out");
+        }
+    }
+}
