@@ -37,6 +37,8 @@ pub mod profiles;
 mod rule;
 mod simulate;
 mod snapshot;
+#[cfg(test)]
+mod testing;
 
 pub use bundle::{Bundle, OnNoMatch, Origin, PolicySet};
 pub use engine::{Published, YamlPolicy};

@@ -111,6 +111,7 @@ pub(super) fn quarantine(id: &str, origin: Origin) -> Bundle {
     };
     let document = Document {
         source: id.into(),
+        stand_in: true,
         version: String::new(),
         default_tenant: String::new(),
         default_decision: None,

@@ -80,11 +80,7 @@ impl PolicySet {
     /// Every mistake in every bundle.
     pub fn compile(self) -> Result<CompiledPolicy, BundleErrors> {
         let on_no_match = self.on_no_match;
-        let (bundles, broken) = self.judge();
-        if broken.is_empty() {
-            return Ok(CompiledPolicy::build(bundles, on_no_match));
-        }
-        Err(BundleErrors(broken.into_iter().flat_map(|(.., errors)| errors).collect()))
+        Ok(CompiledPolicy::build(self.judged()?, on_no_match))
     }
 
     /// Compiles what can be compiled: a broken bundle does not stop the others. What it governs stays closed: a
@@ -109,6 +105,15 @@ impl PolicySet {
 
     pub(crate) const fn chosen_on_no_match(&self) -> OnNoMatch {
         self.on_no_match
+    }
+
+    /// The bundles, narrowed to their scope, or everything that is wrong with any.
+    pub(crate) fn judged(self) -> Result<Vec<Bundle>, BundleErrors> {
+        let (bundles, broken) = self.judge();
+        if broken.is_empty() {
+            return Ok(bundles);
+        }
+        Err(BundleErrors(broken.into_iter().flat_map(|(.., errors)| errors).collect()))
     }
 
     /// The ids and origins of bundles that cannot be used, and why.

@@ -14,6 +14,9 @@ pub struct Document {
     /// Where it came from, for messages; not part of what it says.
     #[serde(skip)]
     pub(crate) source: Arc<str>,
+    /// Written by us in place of a broken one.
+    #[serde(skip)]
+    pub(crate) stand_in: bool,
     pub(crate) version: String,
     pub(crate) default_tenant: String,
     pub(crate) default_decision: Option<DefaultDecision>,

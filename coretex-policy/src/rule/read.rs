@@ -175,6 +175,7 @@ impl Reader {
         }
         Some(Document {
             source: self.source.clone(),
+            stand_in: false,
             version,
             default_tenant,
             default_decision,

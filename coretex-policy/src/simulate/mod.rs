@@ -59,8 +59,8 @@ impl CompiledPolicy {
     /// What is wrong with the draft.
     pub fn simulate(&self, draft: Bundle, requests: &[PolicyRequest<'_>]) -> Result<Simulation, BundleErrors> {
         let mut bundles: Vec<_> = self.bundles.iter().filter(|bundle| bundle.id != draft.id).cloned().collect();
-        bundles.push(draft);
-        let after = bundles.into_iter().collect::<PolicySet>().on_no_match(self.on_no_match).compile()?;
+        bundles.extend(PolicySet::new().bundle(draft).judged()?);
+        let after = Self::build(bundles, self.on_no_match);
         Ok(Simulation {
             snapshot_before: self.id.clone(),
             snapshot_after: after.id.clone(),
