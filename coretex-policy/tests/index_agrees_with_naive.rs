@@ -13,8 +13,20 @@ use proptest::prelude::*;
 const NAMES: [&str; 6] = ["acme", "Globex", "ÉCOLE", "prod", "write", "a-rather-long-name"];
 const TOPICS: [&str; 7] = ["job.a", "job.ab", "job.a.b", "job.a.b.c", "job.sre.scan", "job.sre.Scan", "job.b.x"];
 const PATTERNS: [&str; 14] = [
-    "job.*", "job.a", "job.a*", "job.a.*", "job.a.b*", "job.ab", "job.?", "*", "job.sre.*", "job.sre.scan", "job.*.b",
-    "job.sre.S*", "job.b.*", "job.a.b.c",
+    "job.*",
+    "job.a",
+    "job.a*",
+    "job.a.*",
+    "job.a.b*",
+    "job.ab",
+    "job.?",
+    "*",
+    "job.sre.*",
+    "job.sre.scan",
+    "job.*.b",
+    "job.sre.S*",
+    "job.b.*",
+    "job.a.b.c",
 ];
 const DECISIONS: [&str; 5] = ["allow", "deny", "require_approval", "allow_with_constraints", "throttle"];
 const KEYS: [&str; 4] = ["mcp.server", "mcp.tool", "env", "secrets_present"];
@@ -34,7 +46,8 @@ fn criteria() -> impl Strategy<Value = String> {
     );
     (lists, others).prop_map(|((a, b, c, d, e, f, g), (kinds, label, secrets, server))| {
         let mut out = String::new();
-        let keys = ["tenants", "topics", "capabilities", "risk_tags", "requires", "pack_ids", "actor_ids", "actor_types"];
+        let keys =
+            ["tenants", "topics", "capabilities", "risk_tags", "requires", "pack_ids", "actor_ids", "actor_types"];
         for (key, values) in keys.iter().zip([a, b, c, d, e, f, g, kinds]) {
             if let Some(values) = values {
                 writeln!(out, "      {key}: {values:?}").unwrap();
@@ -96,11 +109,13 @@ fn request() -> impl Strategy<Value = Ask> {
         (names(), names()),
         prop::collection::btree_map(prop::sample::select(&KEYS[..]).prop_map(str::to_owned), name(), 0..3),
     )
-        .prop_map(|(topic, tenant, (capability, pack_id, actor_id, actor_type), (risk_tags, requires), labels)| Ask {
-            topic,
-            tenant,
-            meta: JobMeta { capability, pack_id, actor_id, actor_type, risk_tags, requires, ..JobMeta::default() },
-            labels,
+        .prop_map(|(topic, tenant, (capability, pack_id, actor_id, actor_type), (risk_tags, requires), labels)| {
+            Ask {
+                topic,
+                tenant,
+                meta: JobMeta { capability, pack_id, actor_id, actor_type, risk_tags, requires, ..JobMeta::default() },
+                labels,
+            }
         })
 }
 

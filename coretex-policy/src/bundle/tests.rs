@@ -45,7 +45,9 @@ fn w20_a_pack_rule_without_topics_reaches_only_its_own() {
 #[test]
 fn packs_and_tenants_cannot_set_what_holds_for_everybody() {
     for (id, origin) in [("sre/default", Origin::Pack), ("acme/rules", Origin::Tenant)] {
-        for yaml in ["default_decision: allow", "default_tenant: acme", "default_reason: because", "tenants: { globex: {} }"] {
+        for yaml in
+            ["default_decision: allow", "default_tenant: acme", "default_reason: because", "tenants: { globex: {} }"]
+        {
             let errors = refused(&[(id, origin, yaml)]);
             assert!(errors.len() == 1 && errors[0].code == ErrorCode::OutOfScope, "{id} {yaml}: {errors:?}");
         }
@@ -93,9 +95,11 @@ fn w24_a_broken_security_bundle_closes_everything() {
 #[test]
 fn two_bundles_of_one_name_are_refused_and_neither_is_trusted() {
     let twice = || {
-        PolicySet::new()
-            .source("sre/a", Origin::Pack, "rules: [{ decision: deny }]")
-            .source("sre/a", Origin::Pack, "rules: [{ decision: allow }]")
+        PolicySet::new().source("sre/a", Origin::Pack, "rules: [{ decision: deny }]").source(
+            "sre/a",
+            Origin::Pack,
+            "rules: [{ decision: allow }]",
+        )
     };
     assert_eq!(twice().compile().unwrap_err().0[0].code, ErrorCode::DuplicateBundle);
     let (policy, _) = twice().compile_lenient();

@@ -162,9 +162,10 @@ impl YamlPolicy {
         for (id, origin, errors) in broken {
             published.errors.0.extend(errors);
             let twice = bundles.iter().any(|bundle| bundle.id == id);
-            let known = current.bundles().iter().find(|bundle| {
-                bundle.id == id && bundle.origin == origin && !bundle.document.stand_in
-            });
+            let known = current
+                .bundles()
+                .iter()
+                .find(|bundle| bundle.id == id && bundle.origin == origin && !bundle.document.stand_in);
             match known {
                 Some(good) if !twice => {
                     bundles.push(good.clone());

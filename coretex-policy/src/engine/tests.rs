@@ -34,7 +34,8 @@ fn a_publication_replaces_the_policy_in_one_step() {
 fn a_refused_publication_leaves_the_last_good_policy() {
     let engine = YamlPolicy::from_yaml("base", ALLOW).unwrap();
     let before = engine.snapshot().id().clone();
-    let bad = Bundle::parse("sre/x", Origin::Pack, "rules: [{ decision: allow, match: { topics: [job.other.x] } }]").unwrap();
+    let bad =
+        Bundle::parse("sre/x", Origin::Pack, "rules: [{ decision: allow, match: { topics: [job.other.x] } }]").unwrap();
     assert_eq!(engine.publish([bad]).unwrap_err().0[0].code(), "policy_out_of_scope");
     assert_eq!(*engine.snapshot().id(), before);
 }

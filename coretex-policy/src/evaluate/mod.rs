@@ -40,10 +40,19 @@ use crate::snapshot::{CompiledPolicy, CompiledRule, TenantLimits};
 pub(crate) enum Resolution<'p> {
     BadTopic,
     /// The strictest voice, and limits if they are not its own.
-    Rule { rule: &'p CompiledRule, joined: Option<Arc<Constraints>> },
+    Rule {
+        rule: &'p CompiledRule,
+        joined: Option<Arc<Constraints>>,
+    },
     /// The limits of two rules leave nothing in common.
-    Contradiction { rules: [&'p CompiledRule; 2], what: &'static str },
-    Tenant { limits: &'p TenantLimits, decision: &'p Decision },
+    Contradiction {
+        rules: [&'p CompiledRule; 2],
+        what: &'static str,
+    },
+    Tenant {
+        limits: &'p TenantLimits,
+        decision: &'p Decision,
+    },
     NoMatch,
 }
 
@@ -151,7 +160,8 @@ impl CompiledPolicy {
     /// What the lists of the request's tenant say against it. Each bundle's lists hold by themselves.
     fn tenant_refusal<'p>(&'p self, facts: &Facts<'_>) -> Option<(&'p TenantLimits, &'p Decision)> {
         self.tenants.get(facts.tenant)?.iter().find_map(|limits| {
-            let decision = if let Some((_, denied)) = limits.denied.iter().find(|(topic, _)| topic.matches(facts.topic)) {
+            let decision = if let Some((_, denied)) = limits.denied.iter().find(|(topic, _)| topic.matches(facts.topic))
+            {
                 denied
             } else if !limits.allowed.is_empty() && !limits.allowed.iter().any(|topic| topic.matches(facts.topic)) {
                 &limits.not_allowed

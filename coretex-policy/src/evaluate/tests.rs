@@ -78,9 +78,12 @@ fn mcp_lists_judge_mcp_requests_only() {
     let lists = ["servers", "tools", "resources", "actions"];
     let keys = ["server", "tool", "resource", "action"];
     for (list, key) in lists.into_iter().zip(keys) {
-        for label in [format!("mcp.{key}"), format!("mcp_{key}"), format!("mcp{}{}", key[..1].to_uppercase(), &key[1..])] {
+        for label in
+            [format!("mcp.{key}"), format!("mcp_{key}"), format!("mcp{}{}", key[..1].to_uppercase(), &key[1..])]
+        {
             let call = |value: &str| ask("job.a").label(&label, value);
-            let (allow, deny) = (format!("{{ mcp: {{ allow_{list}: [one] }} }}"), format!("{{ mcp: {{ deny_{list}: [one] }} }}"));
+            let (allow, deny) =
+                (format!("{{ mcp: {{ allow_{list}: [one] }} }}"), format!("{{ mcp: {{ deny_{list}: [one] }} }}"));
             let both = format!("{{ mcp: {{ allow_{list}: [one], deny_{list}: [one] }} }}");
             let star = format!("{{ mcp: {{ allow_{list}: ['*'] }} }}");
             matches(&allow, &call("ONE"), true);
@@ -109,13 +112,16 @@ fn topics_outside_the_job_space_are_denied_whatever_rules_say() {
 
 #[test]
 fn a_slash_in_a_topic_does_not_slip_past_a_ban() {
-    let policy = base("rules: [{ id: ban, decision: deny, match: { topics: ['job.x.*'] } }, { id: all, decision: allow }]");
+    let policy =
+        base("rules: [{ id: ban, decision: deny, match: { topics: ['job.x.*'] } }, { id: all, decision: allow }]");
     assert_eq!(ask("job.x.a/b").of(&policy).outcome, Outcome::Deny);
 }
 
 #[test]
 fn within_a_bundle_the_first_match_speaks() {
-    let policy = base("rules:\n  - { id: exception, decision: allow, match: { tenants: [acme] } }\n  - { id: ban, decision: deny }");
+    let policy = base(
+        "rules:\n  - { id: exception, decision: allow, match: { tenants: [acme] } }\n  - { id: ban, decision: deny }",
+    );
     assert_eq!(&*ask("job.a").tenant("acme").of(&policy).rule_id, "exception");
     assert_eq!(&*ask("job.a").of(&policy).rule_id, "ban");
 }
@@ -147,7 +153,8 @@ fn among_equals_the_higher_authority_is_named() {
     ];
     let mut named = Vec::new();
     for left_out in 0..bundles.len() {
-        let some: Vec<_> = bundles.iter().take(bundles.len() - left_out).map(|(a, b, c)| (*a, *b, c.as_str())).collect();
+        let some: Vec<_> =
+            bundles.iter().take(bundles.len() - left_out).map(|(a, b, c)| (*a, *b, c.as_str())).collect();
         named.push(ask("job.sre.a").tenant("acme").of(&set(&some)).rule_id.to_string());
     }
     assert_eq!(named, ["secops-a", "secops-b", "base", "tenant", "pack"]);
@@ -196,7 +203,11 @@ fn an_approval_does_not_lift_the_limits_of_others() {
 
 #[test]
 fn limits_with_nothing_in_common_deny_instead_of_opening() {
-    let rule = |tool: &str| format!("rules: [{{ id: {tool}, decision: allow, constraints: {{ toolchain: {{ allowed_tools: [{tool}] }} }} }}]");
+    let rule = |tool: &str| {
+        format!(
+            "rules: [{{ id: {tool}, decision: allow, constraints: {{ toolchain: {{ allowed_tools: [{tool}] }} }} }}]"
+        )
+    };
     let policy = set(&[("secops/x", Origin::SecOps, &rule("go")), ("sre/x", Origin::Pack, &rule("npm"))]);
     let decision = ask("job.sre.a").of(&policy);
     assert_eq!(decision.outcome, Outcome::Deny);
@@ -245,7 +256,8 @@ fn tenant_mcp_lists_deny() {
 
 #[test]
 fn a_request_without_a_tenant_is_the_default_tenants() {
-    let policy = base("default_tenant: acme\nrules: [{ decision: allow }]\ntenants: { acme: { deny_topics: [job.x] } }");
+    let policy =
+        base("default_tenant: acme\nrules: [{ decision: allow }]\ntenants: { acme: { deny_topics: [job.x] } }");
     assert_eq!(ask("job.x").of(&policy).outcome, Outcome::Deny);
     assert_eq!(ask("job.x").tenant("other").of(&policy).outcome, Outcome::Allow);
 }
@@ -257,14 +269,30 @@ fn without_a_match_the_default_is_deny_unless_somebody_entitled_says_allow() {
         (none, none, OnNoMatch::Deny, Outcome::Deny, "no rule matched; add a rule that allows this"),
         (none, none, OnNoMatch::Allow, Outcome::Allow, "no rule matched (development default)"),
         ("default_decision: allow", none, OnNoMatch::Deny, Outcome::Allow, "no rule matched (default_decision: allow)"),
-        ("default_decision: deny", none, OnNoMatch::Allow, Outcome::Deny, "no rule matched; add a rule that allows this"),
-        ("default_decision: allow", "default_decision: deny", OnNoMatch::Allow, Outcome::Deny, "no rule matched; add a rule that allows this"),
+        (
+            "default_decision: deny",
+            none,
+            OnNoMatch::Allow,
+            Outcome::Deny,
+            "no rule matched; add a rule that allows this",
+        ),
+        (
+            "default_decision: allow",
+            "default_decision: deny",
+            OnNoMatch::Allow,
+            Outcome::Deny,
+            "no rule matched; add a rule that allows this",
+        ),
         ("default_decision: block\ndefault_reason: closed", none, OnNoMatch::Deny, Outcome::Deny, "closed"),
     ];
     for (first, second, option, outcome, reason) in cases {
         let set = PolicySet::new().source("base", Origin::Base, first).source("secops/x", Origin::SecOps, second);
         let decision = ask("job.a").of(&set.on_no_match(option).compile().unwrap());
-        assert_eq!((decision.outcome, &*decision.reason, &*decision.rule_id), (outcome, reason, ""), "{first} {second}");
+        assert_eq!(
+            (decision.outcome, &*decision.reason, &*decision.rule_id),
+            (outcome, reason, ""),
+            "{first} {second}"
+        );
     }
 }
 

@@ -17,8 +17,16 @@ rules:
 fn w30_an_explanation_tells_every_rule_and_the_one_that_decided() {
     let policy = set(&[
         ("base", Origin::Base, RULES),
-        ("deploy/default", Origin::Pack, "rules: [{ id: own, decision: allow, constraints: { budgets: { max_retries: 1 } } }]"),
-        ("secops/mcp", Origin::SecOps, "rules: [{ id: tools, decision: deny, match: { requires: [root], secrets_present: true } }]"),
+        (
+            "deploy/default",
+            Origin::Pack,
+            "rules: [{ id: own, decision: allow, constraints: { budgets: { max_retries: 1 } } }]",
+        ),
+        (
+            "secops/mcp",
+            Origin::SecOps,
+            "rules: [{ id: tools, decision: deny, match: { requires: [root], secrets_present: true } }]",
+        ),
     ]);
     let request = ask("job.deploy.apply").actor("bot", ActorType::Service).risk(&["prod", "write"]);
     let text = request.why(&policy).to_string();
@@ -28,7 +36,8 @@ fn w30_an_explanation_tells_every_rule_and_the_one_that_decided() {
 #[test]
 fn an_explanation_decides_as_an_evaluation_does() {
     let policy = base(RULES);
-    for request in [ask("job.deploy.x"), ask("job.x").risk(&["prod"]), ask("job.x").label("freeze", "on"), ask("sys.x")] {
+    for request in [ask("job.deploy.x"), ask("job.x").risk(&["prod"]), ask("job.x").label("freeze", "on"), ask("sys.x")]
+    {
         assert_eq!(request.why(&policy).decision, request.of(&policy));
     }
 }

@@ -175,9 +175,7 @@ impl Token {
             Self::One(own) => *own == c,
             Self::AnyOne => c != '/',
             Self::AnyRun => false,
-            Self::Class { negated, ranges } => {
-                ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated
-            }
+            Self::Class { negated, ranges } => ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated,
         }
     }
 }

@@ -9,9 +9,9 @@ mod document;
 mod glob;
 mod node;
 mod read;
-mod words;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use document::{DefaultDecision, Document, Match, McpLists, Rule, TenantPolicy};
 pub use glob::Glob;

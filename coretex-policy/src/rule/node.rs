@@ -82,13 +82,13 @@ pub(crate) fn parse(source: &Arc<str>, text: &str) -> Result<Node, BundleError> 
             budget.max_depth = MAX_DEPTH;
             budget.max_nodes = MAX_NODES;
             budget.max_events = MAX_NODES * 3;
-            budget.max_documents = 1;
             budget.max_total_scalar_bytes = MAX_BYTES * 2;
             budget
         }),
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
     };
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options) {
+        Ok(Spanned { value: Raw::Null, .. }) => Err(empty(whole())),
         Ok(root) => Ok(located(root, text)),
         Err(error) => Err(explain(&error, whole())),
     }
@@ -116,20 +116,30 @@ fn explain(error: &serde_saphyr::Error, mut place: Place) -> BundleError {
             "the document is nested too deeply, has too many values or repeats itself too often",
             format!("keep it under {MAX_DEPTH} levels and {MAX_NODES} values, and write aliases out"),
         ),
-        Error::Eof { .. } => BundleError::new(
+        Error::Eof { .. } => empty(place),
+        Error::MultipleDocuments { .. } => BundleError::new(
             ErrorCode::Syntax,
             place,
-            "the document is empty",
-            "write `rules: []` if no rules are meant",
+            "a second document follows after `---`",
+            "make it a bundle of its own",
         ),
         other => {
             // The place is told once, in front.
             let text = other.to_string();
             let text = text.split(" at line ").next().unwrap_or(&text).trim_end_matches([',', ':']);
             let text = text.lines().next().unwrap_or(text).to_owned();
-            BundleError::new(ErrorCode::Syntax, place, format!("not readable as YAML: {text}"), "check indentation and quotes")
+            BundleError::new(
+                ErrorCode::Syntax,
+                place,
+                format!("not readable as YAML: {text}"),
+                "check indentation and quotes",
+            )
         }
     }
+}
+
+fn empty(place: Place) -> BundleError {
+    BundleError::new(ErrorCode::Syntax, place, "the document is empty", "write `rules: []` if no rules are meant")
 }
 
 /// What serde hands over, before spelling and place are joined.
@@ -232,9 +242,7 @@ fn located(raw: Spanned<Raw>, text: &str) -> Node {
     let content = match raw.value {
         Raw::Null => Content::Null,
         Raw::Bool(value) => Content::Scalar { text: value.to_string(), kind: Kind::Bool },
-        Raw::Number(value) => {
-            Content::Scalar { text: spelled().map_or(value, str::to_owned), kind: Kind::Number }
-        }
+        Raw::Number(value) => Content::Scalar { text: spelled().map_or(value, str::to_owned), kind: Kind::Number },
         Raw::Text(text) => Content::Scalar { text, kind: Kind::Text },
         Raw::List(items) => Content::List(items.into_iter().map(|item| located(item, text)).collect()),
         Raw::Map(entries) => Content::Map(

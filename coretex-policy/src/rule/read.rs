@@ -79,7 +79,11 @@ pub(super) struct Fields<'a>(&'a [(Key, Node)]);
 impl<'a> Fields<'a> {
     /// The value of `key`; a key with nothing after it reads as absent.
     pub(super) fn get(&self, key: &str) -> Option<&'a Node> {
-        self.0.iter().find(|(own, _)| own.text == key).map(|(_, node)| node).filter(|n| !matches!(n.content, Content::Null))
+        self.0
+            .iter()
+            .find(|(own, _)| own.text == key)
+            .map(|(_, node)| node)
+            .filter(|n| !matches!(n.content, Content::Null))
     }
 
     /// The value of `key`, also if nothing stands there.
@@ -94,7 +98,10 @@ pub(super) fn document(source: &str, text: &str) -> Result<Document, BundleError
     let document = reader.document(&root);
     match document {
         Some(document) if reader.errors.is_empty() => Ok(document),
-        _ => Err(BundleErrors(reader.errors)),
+        _ => {
+            reader.errors.sort_by_key(|error| (error.place.line, error.place.column));
+            Err(BundleErrors(reader.errors))
+        }
     }
 }
 
@@ -140,10 +147,21 @@ impl Reader {
         let mut rules = Vec::new();
         if let Some(node) = fields.get("rules") {
             let path = &path.key("rules");
+            let mut lines = HashMap::new();
             for (index, item) in self.list(node, path).iter().enumerate() {
-                rules.extend(self.rule(item, &path.index(index), index));
+                let path = &path.index(index);
+                let Some(rule) = self.rule(item, path, index) else { continue };
+                if let Some(first) = lines.insert(rule.id.clone(), rule.line) {
+                    self.error(
+                        ErrorCode::DuplicateId,
+                        (item.line, item.column),
+                        path,
+                        format!("rule id `{}` is already used in line {first}", rule.id),
+                        "give each rule its own id, decisions are traced by it",
+                    );
+                }
+                rules.push(rule);
             }
-            self.unique(node, path, &rules);
         }
         let mut tenants = BTreeMap::new();
         if let Some(node) = fields.get("tenants") {
@@ -206,8 +224,7 @@ impl Reader {
     }
 
     fn rule(&mut self, node: &Node, path: &Path<'_>, index: usize) -> Option<Rule> {
-        let fields =
-            self.fields(node, path, &["id", "decision", "reason", "match", "constraints", "remediations"])?;
+        let fields = self.fields(node, path, &["id", "decision", "reason", "match", "constraints", "remediations"])?;
         let mut id = self.text(&fields, "id", path);
         if id.is_empty() {
             id = format!("rules[{index}]");
@@ -217,7 +234,8 @@ impl Reader {
             Some(node) => self.criteria(node, &path.key("match")),
             None => Some(Match::default()),
         };
-        let constraints = fields.get("constraints").and_then(|node| constraints::read(self, node, &path.key("constraints")));
+        let constraints =
+            fields.get("constraints").and_then(|node| constraints::read(self, node, &path.key("constraints")));
         let mut remediations = Vec::new();
         if let Some(node) = fields.get("remediations") {
             let path = &path.key("remediations");
@@ -301,7 +319,9 @@ impl Reader {
             actor_ids: self.patterns(&fields, "actor_ids", path),
             actor_types,
             labels: self.label_criteria(&fields, path),
-            secrets_present: fields.get("secrets_present").and_then(|node| self.flag(node, &path.key("secrets_present"))),
+            secrets_present: fields
+                .get("secrets_present")
+                .and_then(|node| self.flag(node, &path.key("secrets_present"))),
             mcp: self.mcp(&fields, path),
         })
     }
@@ -383,23 +403,6 @@ impl Reader {
             add_labels: fields.get("add_labels").map(|n| self.labels(n, &path.key("add_labels"))).unwrap_or_default(),
             remove_labels: self.texts(&fields, "remove_labels", path),
         })
-    }
-
-    fn unique(&mut self, list: &Node, path: &Path<'_>, rules: &[Rule]) {
-        let mut seen = HashMap::new();
-        let Content::List(items) = &list.content else { return };
-        for rule in rules {
-            if let Some(first) = seen.insert(rule.id.as_str(), rule.line) {
-                let index = items.iter().position(|item| item.line == rule.line).unwrap_or_default();
-                self.error(
-                    ErrorCode::DuplicateId,
-                    (rule.line, 0),
-                    &path.index(index),
-                    format!("rule id `{}` is already used in line {first}", rule.id),
-                    "give each rule its own id, decisions are traced by it",
-                );
-            }
-        }
     }
 }
 

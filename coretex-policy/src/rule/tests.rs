@@ -88,7 +88,8 @@ fn the_established_language_is_accepted_unchanged() {
 
 #[test]
 fn json_is_accepted_too() {
-    let document = Document::parse("p", r#"{"rules": [{"id": "a", "decision": "deny", "match": {"topics": ["job.a"]}}]}"#);
+    let document =
+        Document::parse("p", r#"{"rules": [{"id": "a", "decision": "deny", "match": {"topics": ["job.a"]}}]}"#);
     assert_eq!(document.unwrap().rules()[0].decision, Outcome::Deny);
 }
 
@@ -106,7 +107,8 @@ fn every_decision_word_means_what_it_says() {
 fn allow_with_limits_is_allow_with_constraints() {
     let with = Document::parse("p", "rules: [{decision: allow, constraints: {budgets: {max_retries: 1}}}]").unwrap();
     assert_eq!(with.rules()[0].decision, Outcome::AllowWithConstraints);
-    let empty = Document::parse("p", "rules: [{decision: allow, constraints: {budgets: {}, sandbox: {isolated: false}}}]");
+    let empty =
+        Document::parse("p", "rules: [{decision: allow, constraints: {budgets: {}, sandbox: {isolated: false}}}]");
     assert_eq!(empty.unwrap().rules()[0].decision, Outcome::Allow, "sections that limit nothing are no limits");
 }
 
@@ -209,7 +211,9 @@ fn hostile_documents_end_with_a_named_error() {
     }
     assert_eq!(only_code(&" ".repeat(10 << 20)), ErrorCode::TooLarge);
     assert_eq!(only_code(&format!("rules: {}1{}", "[".repeat(40), "]".repeat(40))), ErrorCode::TooLarge);
-    for yaml in ["\0", "\u{feff}", "%YAML 9.9\n---\n", "!!binary x", "!include x", "? [a, b] : c", "<<: 1", "&a *a", "1: 2"] {
+    for yaml in
+        ["\0", "\u{feff}", "%YAML 9.9\n---\n", "!!binary x", "!include x", "? [a, b] : c", "<<: 1", "&a *a", "1: 2"]
+    {
         assert!(!errors(yaml).is_empty(), "{yaml:?}");
     }
 }

@@ -33,7 +33,8 @@ impl CompiledPolicy {
             }
             warn(bundle, &mut warnings);
         }
-        let default_tenant = bundles.iter().map(|bundle| &*bundle.document.default_tenant).find(|name| !name.is_empty());
+        let default_tenant =
+            bundles.iter().map(|bundle| &*bundle.document.default_tenant).find(|name| !name.is_empty());
         Self {
             default_tenant: default_tenant.unwrap_or_default().into(),
             no_match: no_match(&bundles, on_no_match, &id),
@@ -59,12 +60,12 @@ fn no_match(bundles: &[Bundle], on_no_match: OnNoMatch, id: &Arc<str>) -> Decisi
     let said = |wanted| bundles.iter().map(|b| &b.document).find(|d| d.default_decision == Some(wanted));
     let (outcome, reason) = match (said(DefaultDecision::Deny), said(DefaultDecision::Allow), on_no_match) {
         (Some(document), ..) if !document.default_reason.is_empty() => (Outcome::Deny, &*document.default_reason),
-        (None, Some(document), _) if !document.default_reason.is_empty() => {
-            (Outcome::Allow, &*document.default_reason)
-        }
+        (None, Some(document), _) if !document.default_reason.is_empty() => (Outcome::Allow, &*document.default_reason),
         (None, Some(_), _) => (Outcome::Allow, "no rule matched (default_decision: allow)"),
         (None, None, OnNoMatch::Allow) => (Outcome::Allow, "no rule matched (development default)"),
-        (Some(_), ..) | (None, None, OnNoMatch::Deny) => (Outcome::Deny, "no rule matched; add a rule that allows this"),
+        (Some(_), ..) | (None, None, OnNoMatch::Deny) => {
+            (Outcome::Deny, "no rule matched; add a rule that allows this")
+        }
     };
     Decision::new(outcome, "", reason, id.clone())
 }

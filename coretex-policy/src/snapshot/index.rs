@@ -107,7 +107,8 @@ impl Index {
             actors.add(&rule.actor_ids, number, &mut open.actor_ids);
             kinds.add(&rule.actor_types, number, &mut open.actor_types);
             tags.add(&rule.risk_tags, number, &mut open.risk_tags);
-            let vague = |topic: &crate::rule::Glob| !topic.is_literal() && topic.literal_prefix().len() < TELLING_PREFIX;
+            let vague =
+                |topic: &crate::rule::Glob| !topic.is_literal() && topic.literal_prefix().len() < TELLING_PREFIX;
             if rule.topics.is_empty() || rule.topics.iter().any(vague) {
                 open.topics |= bit;
                 continue;

@@ -6,7 +6,7 @@ use coretex_policy::{Bundle, Match, McpLists, Rule};
 
 /// What is decided and by which rule; `None` if no rule matches. Bundles must come in the order of authority.
 /// Tenant lists are left out.
-pub fn decide<'b>(bundles: &'b [Bundle], request: &PolicyRequest<'_>) -> Option<(Outcome, &'b str)> {
+pub(crate) fn decide<'b>(bundles: &'b [Bundle], request: &PolicyRequest<'_>) -> Option<(Outcome, &'b str)> {
     let mut best: Option<&Rule> = None;
     for bundle in bundles {
         let first = bundle.document.rules().iter().find(|rule| matches(&rule.criteria, request));
@@ -24,7 +24,7 @@ fn rank(outcome: Outcome) -> usize {
     [Allow, AllowWithConstraints, Throttle, RequireApproval, Deny].iter().position(|one| *one == outcome).unwrap()
 }
 
-pub fn matches(rule: &Match, request: &PolicyRequest<'_>) -> bool {
+pub(crate) fn matches(rule: &Match, request: &PolicyRequest<'_>) -> bool {
     let meta = request.meta;
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let secrets = request.labels.get("secrets_present").is_some_and(|v| member(&["true", "1", "yes"], v))
@@ -36,8 +36,7 @@ pub fn matches(rule: &Match, request: &PolicyRequest<'_>) -> bool {
         && rule.requires.iter().all(|needed| member(&meta.requires, needed))
         && (rule.pack_ids.is_empty() || member(&rule.pack_ids, &text(&meta.pack_id)))
         && (rule.actor_ids.is_empty() || member(&rule.actor_ids, &text(&meta.actor_id)))
-        && (rule.actor_types.is_empty()
-            || meta.actor_type.is_some_and(|kind| member(&rule.actor_types, kind.as_str())))
+        && (rule.actor_types.is_empty() || meta.actor_type.is_some_and(|kind| member(&rule.actor_types, kind.as_str())))
         && rule.labels.iter().all(|(key, value)| request.labels.get(key) == Some(value))
         && rule.secrets_present.is_none_or(|wanted| wanted == secrets)
         && mcp(&rule.mcp, request)
@@ -53,9 +52,10 @@ fn mcp(lists: &McpLists, request: &PolicyRequest<'_>) -> bool {
         (&lists.allow_actions, &lists.deny_actions),
     ];
     call.iter().all(|value| value.is_empty())
-        || call.iter().zip(lists).all(|(value, (allow, deny))| {
-            !member(deny, value) && (allow.is_empty() || member(allow, value))
-        })
+        || call
+            .iter()
+            .zip(lists)
+            .all(|(value, (allow, deny))| !member(deny, value) && (allow.is_empty() || member(allow, value)))
 }
 
 fn member<S: AsRef<str>>(list: &[S], value: &str) -> bool {
@@ -68,8 +68,7 @@ fn glob(pattern: &str, text: &str) -> bool {
     let rest = &pattern[first.len_utf8()..];
     match first {
         '*' => {
-            glob(rest, text)
-                || text.chars().next().is_some_and(|c| c != '/' && glob(pattern, &text[c.len_utf8()..]))
+            glob(rest, text) || text.chars().next().is_some_and(|c| c != '/' && glob(pattern, &text[c.len_utf8()..]))
         }
         '?' => text.chars().next().is_some_and(|c| c != '/' && glob(rest, &text[c.len_utf8()..])),
         _ => text.strip_prefix(first).is_some_and(|text| glob(rest, text)),
