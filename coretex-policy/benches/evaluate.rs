@@ -120,8 +120,7 @@ fn main() {
         let mut stranger = Ask::like(count - 1);
         stranger.tenant = "nobody".into();
         stranger.topic = "job.unknown.thing".into();
-        let asks =
-            [("last rules match", Ask::like(count - 1)), ("miss at the label", miss), ("miss at once", stranger)];
+        let asks = [("last rule matches", last), ("miss at the label", miss), ("miss at once", stranger)];
         for (name, ask) in &asks {
             let request = ask.request();
             let indexed = policy.decide(&request);

@@ -1,6 +1,6 @@
 //! Random rule sets and random requests: the indexed evaluation says what a plain linear one says.
 
-#![allow(missing_docs, reason = "a test")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
 
 mod naive;
 

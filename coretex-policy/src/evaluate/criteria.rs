@@ -56,6 +56,15 @@ impl fmt::Display for Criterion {
 
 /// The first criterion that a request does not meet; `None` if the rule matches.
 pub(crate) fn first_failure(rule: &Match, facts: &Facts<'_>) -> Option<Criterion> {
+    indexed_failure(rule, facts).or_else(|| unindexed_failure(rule, facts))
+}
+
+/// Whether the rule matches. Asks first what the index could not answer, because of the rest most is known.
+pub(crate) fn matches(rule: &Match, facts: &Facts<'_>) -> bool {
+    unindexed_failure(rule, facts).is_none() && indexed_failure(rule, facts).is_none()
+}
+
+fn indexed_failure(rule: &Match, facts: &Facts<'_>) -> Option<Criterion> {
     if !one_of(&rule.tenants, facts.tenant) {
         return Some(Criterion::Tenants);
     }
@@ -68,9 +77,6 @@ pub(crate) fn first_failure(rule: &Match, facts: &Facts<'_>) -> Option<Criterion
     if !rule.risk_tags.is_empty() && !facts.risk_tags.iter().any(|tag| contains(&rule.risk_tags, tag)) {
         return Some(Criterion::RiskTags);
     }
-    if !rule.requires.iter().all(|needed| contains(facts.requires, needed)) {
-        return Some(Criterion::Requires);
-    }
     if !one_of(&rule.pack_ids, facts.pack_id) {
         return Some(Criterion::PackIds);
     }
@@ -80,10 +86,17 @@ pub(crate) fn first_failure(rule: &Match, facts: &Facts<'_>) -> Option<Criterion
     if !one_of(&rule.actor_types, facts.actor_type) {
         return Some(Criterion::ActorTypes);
     }
+    None
+}
+
+fn unindexed_failure(rule: &Match, facts: &Facts<'_>) -> Option<Criterion> {
+    if !rule.requires.iter().all(|needed| contains(facts.requires, needed)) {
+        return Some(Criterion::Requires);
+    }
     if !rule.labels.iter().all(|(key, value)| facts.labels.get(key) == Some(value)) {
         return Some(Criterion::Labels);
     }
-    if rule.secrets_present.is_some_and(|wanted| wanted != facts.secrets) {
+    if rule.secrets_present.is_some_and(|wanted| wanted != facts.secrets()) {
         return Some(Criterion::SecretsPresent);
     }
     if !mcp_passes(&rule.mcp, facts) {

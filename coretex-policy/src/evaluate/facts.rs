@@ -18,7 +18,6 @@ pub(crate) struct Facts<'a> {
     pub(crate) risk_tags: &'a [String],
     pub(crate) requires: &'a [String],
     pub(crate) labels: &'a BTreeMap<String, String>,
-    pub(crate) secrets: bool,
     pub(crate) mcp: Option<Mcp<'a>>,
 }
 
@@ -36,7 +35,6 @@ impl<'a> Facts<'a> {
         let PolicyRequest { topic, tenant, meta, labels, .. } = *request;
         let word = |text: &'a Option<String>| text.as_deref().map_or("", str::trim);
         let tenant = tenant.trim();
-        let declared = |value: &String| ["true", "1", "yes"].iter().any(|yes| value.trim().eq_ignore_ascii_case(yes));
         Self {
             topic,
             tenant: if tenant.is_empty() { default_tenant } else { tenant },
@@ -47,10 +45,15 @@ impl<'a> Facts<'a> {
             risk_tags: &meta.risk_tags,
             requires: &meta.requires,
             labels,
-            secrets: labels.get("secrets_present").is_some_and(declared)
-                || meta.risk_tags.iter().any(|tag| fold::same(tag.trim(), "secrets")),
             mcp: Mcp::of(labels),
         }
+    }
+
+    /// Whether the job declares secrets.
+    pub(crate) fn secrets(&self) -> bool {
+        let yes = |value: &String| ["true", "1", "yes"].iter().any(|yes| value.trim().eq_ignore_ascii_case(yes));
+        self.labels.get("secrets_present").is_some_and(yes)
+            || self.risk_tags.iter().any(|tag| fold::same(tag.trim(), "secrets"))
     }
 
     /// Whether the topic is one that patterns can speak about: in the `job.` space, and without the `/` that no
@@ -65,7 +68,9 @@ impl<'a> Facts<'a> {
 impl<'a> Mcp<'a> {
     /// `None` if no label names an MCP server, tool, resource or action.
     fn of(labels: &'a BTreeMap<String, String>) -> Option<Self> {
-        if labels.is_empty() {
+        // Most jobs are no MCP calls: one look instead of twelve.
+        let (first, _) = labels.range::<str, _>("mcp"..).next()?;
+        if !first.starts_with("mcp") {
             return None;
         }
         let label = |names: [&str; 3]| {

@@ -132,7 +132,7 @@ impl CompiledPolicy {
         let mut voices = Voices::default();
         self.index.candidates(facts, |number| {
             let Some(rule) = self.rules.get(number) else { return ControlFlow::Break(()) };
-            if criteria::first_failure(&rule.rule.criteria, facts).is_some() {
+            if !criteria::matches(&rule.rule.criteria, facts) {
                 return ControlFlow::Continue(number + 1);
             }
             voices.hear(rule)?;

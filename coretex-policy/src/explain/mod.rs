@@ -159,7 +159,7 @@ fn detail(criterion: Criterion, rule: &CompiledRule, facts: &Facts<'_>) -> Strin
         }
         Criterion::SecretsPresent => {
             let says = |yes| if yes { "secrets" } else { "no secrets" };
-            format!("asks for {}, the request declares {}", says(!facts.secrets), says(facts.secrets))
+            format!("asks for {}, the request declares {}", says(!facts.secrets()), says(facts.secrets()))
         }
         Criterion::Mcp => match &facts.mcp {
             Some(mcp) => format!(

@@ -59,7 +59,12 @@ fn mcp(lists: &McpLists, request: &PolicyRequest<'_>) -> bool {
 }
 
 fn member<S: AsRef<str>>(list: &[S], value: &str) -> bool {
-    !value.is_empty() && list.iter().any(|own| own.as_ref().to_lowercase() == value.to_lowercase())
+    !value.is_empty()
+        && list.iter().any(|own| {
+            let own = own.as_ref();
+            own.eq_ignore_ascii_case(value)
+                || (!own.is_ascii() && !value.is_ascii() && own.to_lowercase() == value.to_lowercase())
+        })
 }
 
 /// Classes and escapes are left out.
