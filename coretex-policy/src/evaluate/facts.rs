@@ -1,6 +1,6 @@
 //! What rules look at, taken from a request without copying.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use coretex_core::policy::{ActorType, PolicyRequest};
 
@@ -69,7 +69,7 @@ impl<'a> Mcp<'a> {
     /// `None` if no label names an MCP server, tool, resource or action.
     fn of(labels: &'a BTreeMap<String, String>) -> Option<Self> {
         // Most jobs are no MCP calls: one look instead of twelve.
-        let (first, _) = labels.range::<str, _>("mcp"..).next()?;
+        let (first, _) = labels.range::<str, _>((Bound::Included("mcp"), Bound::Unbounded)).next()?;
         if !first.starts_with("mcp") {
             return None;
         }
