@@ -120,6 +120,8 @@ fn main() {
         let mut stranger = Ask::like(count - 1);
         stranger.tenant = "nobody".into();
         stranger.topic = "job.unknown.thing".into();
+        let mut last = Ask::like(count - 1);
+        last.topic = format!("job.shared{}.scan.read", count - 1);
         let asks = [("last rule matches", last), ("miss at the label", miss), ("miss at once", stranger)];
         for (name, ask) in &asks {
             let request = ask.request();
