@@ -146,7 +146,7 @@ impl YamlPolicy {
 
     /// Replaces the policy in force by what of `set` can be used. A broken bundle keeps its last good version if
     /// it has one in force; without one, what it governs is denied until it is repaired. So one bad fragment
-    /// neither stops the others nor opens anything.
+    /// neither stops the others nor opens anything. What is to hold where no rule matches is taken from `set`.
     pub fn publish_lenient(&self, set: PolicySet) -> Published {
         let current = self.current.load_full();
         let on_no_match = set.chosen_on_no_match();

@@ -13,7 +13,7 @@ use crate::{
 /// One key of `match`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "each is the key of that name")]
+#[expect(missing_docs, reason = "each is the key of that name")]
 pub enum Criterion {
     Tenants,
     Topics,

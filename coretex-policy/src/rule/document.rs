@@ -137,7 +137,7 @@ pub struct Match {
 
 /// Allow and deny lists for MCP requests. Deny wins; a non-empty allow list requires membership.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "the names say it, and the type says how the lists work together")]
+#[expect(missing_docs, reason = "the names say it, and the type says how the lists work together")]
 pub struct McpLists {
     pub allow_servers: Vec<String>,
     pub deny_servers: Vec<String>,
