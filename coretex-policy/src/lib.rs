@@ -1,1 +1,50 @@
-//! Part of coretex.
+//! The safety kernel's rule engine: YAML rules that every job passes before it runs.
+//!
+//! A [`Document`] is what an author wrote: the platform's established rule language, read strictly. Nothing that
+//! is not understood is skipped, and nothing falls back to allow. A [`Bundle`] is a document with an owner, and
+//! the owner's [`Origin`] limits what it may speak about. A [`PolicySet`] compiles bundles into a
+//! [`CompiledPolicy`], an immutable, indexed snapshot; [`YamlPolicy`] holds the one in force and is the
+//! [`PolicyEngine`](coretex_core::ports::PolicyEngine) that a control plane is given.
+//!
+//! ```
+//! use coretex_policy::{Origin, PolicySet, YamlPolicy};
+//!
+//! let policy = PolicySet::new()
+//!     .source("secops/baseline", Origin::SecOps, "
+//!         rules:
+//!           - { id: no-secrets-abroad, match: { secrets_present: true, tenants: [emea] }, decision: deny }
+//!     ")
+//!     .source("incident/default", Origin::Pack, "
+//!         rules:
+//!           - { id: incident, decision: allow, constraints: { budgets: { max_runtime_ms: 60000 } } }
+//!     ")
+//!     .compile()?;
+//! let engine = YamlPolicy::new(policy);
+//! # let _ = engine;
+//! # Ok::<(), coretex_policy::BundleErrors>(())
+//! ```
+//!
+//! How bundles combine is told in [`evaluate`]; the language is in `docs/reference/policy.md`.
+//! The crate knows nothing of signatures, stores or HTTP: who may publish is the host's to judge.
+
+mod bundle;
+mod engine;
+mod error;
+pub mod evaluate;
+mod explain;
+mod fold;
+pub mod profiles;
+mod rule;
+mod simulate;
+mod snapshot;
+#[cfg(test)]
+mod testing;
+
+pub use bundle::{Bundle, OnNoMatch, Origin, PolicySet};
+pub use engine::{Published, YamlPolicy};
+pub use error::{BundleError, BundleErrors, ErrorCode, Place};
+pub use evaluate::Criterion;
+pub use explain::{Consideration, Considered, Explanation};
+pub use rule::{DECISION_WORDS, DefaultDecision, Document, Glob, Match, McpLists, Rule, TenantPolicy};
+pub use simulate::{Simulated, Simulation};
+pub use snapshot::{CompiledPolicy, Warning};

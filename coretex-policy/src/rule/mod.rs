@@ -1,0 +1,19 @@
+//! Rule documents: what the YAML says, checked and typed.
+//!
+//! Invariant: a [`Document`] exists only if every key, word and pattern in it was understood; nothing falls back
+//! to allow. Whether a bundle may say it is judged by [`crate::bundle`], what it means for a request by
+//! [`crate::evaluate`].
+
+mod constraints;
+mod document;
+mod glob;
+mod node;
+mod read;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub use document::{DefaultDecision, Document, Match, McpLists, Rule, TenantPolicy};
+pub use glob::Glob;
+pub(crate) use node::MAX_BYTES;
+pub use words::DECISION_WORDS;
