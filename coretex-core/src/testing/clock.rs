@@ -196,7 +196,8 @@ impl VirtualClock {
     /// Lets everybody else run until nobody shows life; gives the count of signs. With `heed_guards`, a guard
     /// that is taken starts the wait anew.
     async fn rest(&self, heed_guards: bool) -> u64 {
-        let parallel = Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() != RuntimeFlavor::CurrentThread);
+        let parallel =
+            Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() != RuntimeFlavor::CurrentThread);
         let enough = if parallel { QUIET_TURNS_PARALLEL } else { QUIET_TURNS };
         let (mut life, mut quiet, mut patience) = (self.life(), 0, WOKEN_TURNS);
         while quiet < enough {

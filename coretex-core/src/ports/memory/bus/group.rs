@@ -155,8 +155,7 @@ impl Group {
     /// `member` no longer waits. If it had been called for a message, the next one is called.
     pub(super) fn turn_away(&self, member: usize) {
         let mut state = self.lock();
-        let next =
-            if state.members.turn_away(member) && !state.ready.is_empty() { state.members.call() } else { None };
+        let next = if state.members.turn_away(member) && !state.ready.is_empty() { state.members.call() } else { None };
         drop(state);
         wake(next);
     }

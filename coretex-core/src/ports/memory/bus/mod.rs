@@ -17,6 +17,8 @@ mod timers;
 mod watcher;
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
@@ -175,7 +177,9 @@ impl MemoryBus {
         }
         let mut states: Vec<_> = groups.iter().map(|group| (group.capacity, group.lock())).collect();
         let rooms = states.iter().map(|(capacity, state)| state.room(*capacity));
-        if let Some(room) = rooms.clone().find(|room| *room == Room::Gone).or_else(|| { rooms }.find(|room| *room != Room::Yes)) {
+        if let Some(room) =
+            rooms.clone().find(|room| *room == Room::Gone).or_else(|| { rooms }.find(|room| *room != Room::Yes))
+        {
             drop(states);
             return Err((message, room));
         }
@@ -208,7 +212,10 @@ impl Bus for MemoryBus {
         self.send(message).map_err(|(message, refusal)| match refusal {
             Refusal::Full => BusError::new(
                 BusErrorKind::Full,
-                format!("the queue of `{}` is full; publish again when its subscribers have caught up", message.subject),
+                format!(
+                    "the queue of `{}` is full; publish again when its subscribers have caught up",
+                    message.subject
+                ),
             ),
             Refusal::Closed => closed(),
             Refusal::Illegal(problem) => illegal(&problem),

@@ -3,7 +3,11 @@ use std::{sync::Arc, time::Duration};
 use futures::FutureExt;
 
 use super::*;
-use crate::{ports::Delivery, protocol::BusPacket, testing::{VirtualClock, conformance::bus as conformance}};
+use crate::{
+    ports::Delivery,
+    protocol::BusPacket,
+    testing::{VirtualClock, conformance::bus as conformance},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -134,8 +138,7 @@ async fn a_called_member_that_turns_away_passes_the_call_on() {
 
 #[tokio::test]
 async fn try_publish_gives_back_what_it_cannot_take() {
-    let bus =
-        MemoryBus::with_options(Arc::new(clock()), MemoryBusOptions::default().with_held_capacity(1));
+    let bus = MemoryBus::with_options(Arc::new(clock()), MemoryBusOptions::default().with_held_capacity(1));
     assert!(bus.try_publish(message("job.a", 1)).is_ok());
     let back = bus.try_publish(message("job.a", 2)).unwrap_err();
     assert_eq!(back.packet.trace_id, "2");
