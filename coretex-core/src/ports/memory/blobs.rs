@@ -113,3 +113,11 @@ impl Blobs for MemoryBlobs {
             .collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::SystemClock;
+
+    crate::blobs_conformance!(|| async { Arc::new(MemoryBlobs::new(Arc::new(SystemClock)).with_max_bytes(1 << 20)) });
+}

@@ -17,6 +17,8 @@ mod timers;
 mod watcher;
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
