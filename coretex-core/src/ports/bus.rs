@@ -12,8 +12,9 @@
 //!   not survive the process: the store is the truth, the bus never is.
 //! * **At least once.** A delivery to a group member is settled by [`Ack`]: acknowledged, or given back at once or
 //!   after a delay, or extended. A delivery that is dropped unsettled, or that stays unsettled longer than the
-//!   subscription's `ack_wait`, is delivered again to any member, its `attempt` one higher. Deliveries to
-//!   subscriptions without a group need no settling and are not repeated.
+//!   subscription's `ack_wait`, is delivered again to any member, its `attempt` one higher; giving the
+//!   old one back then changes nothing. Deliveries to subscriptions without a group need no settling and are not
+//!   repeated.
 //! * **Order.** Messages of one publisher on one subject reach one subscription in order, redeliveries excepted.
 //! * **Back-pressure.** A group's queue is bounded. A full one refuses the message with [`BusErrorKind::Full`];
 //!   nothing is delivered anywhere then. A subscription without a group that is too slow loses the oldest messages
@@ -77,9 +78,9 @@ pub fn is_work_subject(subject: &str) -> bool {
 pub struct Subscribe {
     /// Subject filter.
     pub filter: String,
-    /// Queue group: one member gets each message. Without one, every message is seen.
+    /// Queue group, not empty: one member gets each message. Without one, every message is seen.
     pub group: Option<String>,
-    /// Longest time between delivery and settling (or extending) before it is delivered again.
+    /// Longest time between delivery and settling (or extending) before it is delivered again; above zero.
     pub ack_wait: Duration,
 }
 

@@ -13,8 +13,8 @@
 //! | [`Clock`] | what time it is, and when to wake | [`SystemClock`] |
 //! | [`IdSource`] | fresh identities and randomness | [`SystemIds`] |
 
-mod blobs;
-mod bus;
+pub mod blobs;
+pub mod bus;
 mod clock;
 mod ids;
 mod judge;

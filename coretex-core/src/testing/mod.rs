@@ -1,6 +1,6 @@
 //! What tests of coretex, of its adapters and of its users are made of.
 
-mod clock;
+pub mod clock;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 

@@ -164,3 +164,32 @@ async fn time_never_goes_back() {
     clock.jump(Duration::MAX);
     assert_eq!(clock.now(), Timestamp::MAX);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guarded_work_holds_time_on_several_threads_too() {
+    let clock = clock();
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let worker = tokio::spawn({
+        let clock = clock.clone();
+        async move {
+            while let Some((sent, busy)) = receiver.recv().await {
+                for _ in 0..2_000 {
+                    tokio::task::yield_now().await;
+                }
+                assert_eq!(elapsed(&clock), sent, "time went on although work was under way");
+                drop::<Busy>(busy);
+            }
+        }
+    });
+    clock
+        .run(async {
+            for _ in 0..20 {
+                sender.send((elapsed(&clock), clock.busy())).unwrap();
+                clock.sleep_until(after(&clock, 10)).await;
+            }
+        })
+        .await;
+    drop(sender);
+    worker.await.unwrap();
+    assert_eq!(elapsed(&clock), 200);
+}

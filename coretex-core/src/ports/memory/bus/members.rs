@@ -18,7 +18,7 @@ enum Wait {
 #[derive(Debug, Default)]
 pub(super) struct Members {
     members: Vec<Option<Wait>>,
-    count: usize,
+    free: Vec<usize>,
     /// Longest waiting first. Entries whose number is not the member's are stale.
     line: VecDeque<(usize, u64)>,
     waiting: usize,
@@ -27,13 +27,14 @@ pub(super) struct Members {
 
 impl Members {
     pub(super) fn join(&mut self) -> usize {
-        self.count += 1;
-        if let Some((index, place)) = self.members.iter_mut().enumerate().find(|(_, place)| place.is_none()) {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.members.push(None);
+            self.members.len() - 1
+        });
+        if let Some(place) = self.members.get_mut(index) {
             *place = Some(Wait::Busy);
-            return index;
         }
-        self.members.push(Some(Wait::Busy));
-        self.members.len() - 1
+        index
     }
 
     /// Forgets a member that does not wait.
@@ -42,12 +43,12 @@ impl Members {
         if let Some(place) = self.members.get_mut(member)
             && place.take().is_some()
         {
-            self.count -= 1;
+            self.free.push(member);
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
+        self.free.len() == self.members.len()
     }
 
     /// Puts the member into the line, or keeps its place there.

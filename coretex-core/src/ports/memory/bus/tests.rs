@@ -146,6 +146,62 @@ async fn try_publish_gives_back_what_it_cannot_take() {
     assert!(bus.try_publish(message("sys.alert", 3)).is_ok(), "forgotten, not refused");
 }
 
+#[test]
+fn deadlines_outlive_the_runtime_that_watched_them() {
+    let clock = clock();
+    let bus = bus(&clock);
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let first = runtime();
+    let mut worker = first.block_on(bus.subscribe(Subscribe::group("job.a", "workers"))).unwrap();
+    first.block_on(async {
+        bus.publish(message("job.a", 1)).await.unwrap();
+        worker.next().await.unwrap().nak(60 * SECOND).await.unwrap();
+        tokio::task::yield_now().await;
+    });
+    drop(first);
+    runtime().block_on(async {
+        bus.publish(message("job.a", 2)).await.unwrap();
+        worker.next().await.unwrap().ack_now();
+        let again = clock.run(worker.next()).await.unwrap();
+        assert_eq!((number(&again), again.attempt), (1, 2));
+        again.ack_now();
+    });
+}
+
+#[tokio::test]
+async fn a_thousand_settled_deliveries_cost_one_call_of_the_timers() {
+    // On a clock that nobody can hold, deadlines of settled deliveries are left to run out.
+    #[derive(Debug)]
+    struct Free(VirtualClock, std::sync::atomic::AtomicUsize);
+    impl Clock for Free {
+        fn now(&self) -> jiff::Timestamp {
+            self.0.now()
+        }
+        fn sleep_until(&self, at: jiff::Timestamp) -> futures::future::BoxFuture<'static, ()> {
+            self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.0.sleep_until(at)
+        }
+    }
+    let free = Arc::new(Free(clock(), Default::default()));
+    let bus = MemoryBus::new(free.clone());
+    let mut worker = bus.subscribe(Subscribe::group("job.a", "workers")).await.unwrap();
+    for n in 0..1_000 {
+        bus.publish(message("job.a", n)).await.unwrap();
+        worker.next().await.unwrap().ack_now();
+        tokio::task::yield_now().await;
+    }
+    let kept = {
+        bus.publish(message("job.a", 1_000)).await.unwrap();
+        worker.next().await.unwrap()
+    };
+    free.0.advance(31 * SECOND).await;
+    let again = worker.next().await.unwrap();
+    assert_eq!((number(&again), again.attempt), (1_000, 2));
+    assert!(free.1.load(std::sync::atomic::Ordering::Relaxed) <= 3);
+    drop(kept);
+    again.ack_now();
+}
+
 fn small() -> conformance::Fixture {
     let clock = clock();
     let options = MemoryBusOptions::default().with_group_capacity(64).with_watch_capacity(32);

@@ -65,7 +65,7 @@ impl Timers {
             state.due.insert((new, group.id), group.clone());
         }
         let after = state.first();
-        if before == after {
+        if before == after && (state.running || after.is_none()) {
             return;
         }
         if self.exact && state.changing.is_none() {
@@ -88,7 +88,7 @@ impl Timers {
         };
         state.running = true;
         drop(state);
-        runtime.spawn(run(self.clone()));
+        runtime.spawn(run(Running(self.clone())));
     }
 
     /// Forgets all deadlines and ends the task.
@@ -128,9 +128,8 @@ impl State {
     }
 }
 
-async fn run(timers: Arc<Timers>) {
-    // A runtime that shuts down drops the task; the next deadline then starts another one elsewhere.
-    let _running = Running(&timers);
+async fn run(running: Running) {
+    let timers = &running.0;
     loop {
         let sleep = {
             let mut state = timers.lock();
@@ -152,9 +151,10 @@ async fn run(timers: Arc<Timers>) {
     }
 }
 
-struct Running<'a>(&'a Timers);
+/// A runtime that shuts down drops the task, perhaps before it ran; the next deadline then starts another one.
+struct Running(Arc<Timers>);
 
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
         self.0.lock().running = false;
     }
