@@ -18,7 +18,7 @@ use super::{
 use crate::job_error::{JobError, JobErrorKind, RETRY_AFTER_KEY};
 
 /// What the worker says about the end of a job.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: JobStatus,
     pub(crate) code: String,
@@ -72,16 +72,16 @@ impl Answer {
     }
 
     /// The message that says so.
-    pub(crate) fn message(self, shared: &Shared, packet: &BusPacket, now: Timestamp) -> Message {
+    pub(crate) fn message(&self, shared: &Shared, packet: &BusPacket, now: Timestamp) -> Message {
         let request = packet.job_request();
         let result = JobResult {
             job_id: request.map(|request| request.job_id.clone()).unwrap_or_default(),
             status: self.status.into(),
-            result_ptr: self.result_ptr,
+            result_ptr: self.result_ptr.clone(),
             worker_id: shared.id.clone(),
             execution_ms: i64::try_from(self.execution.as_millis()).unwrap_or(i64::MAX),
-            error_code: self.code,
-            error_message: self.text,
+            error_code: self.code.clone(),
+            error_message: self.text.clone(),
             error_code_enum: self.number,
             dispatch: request.and_then(|request| request.dispatch.clone()),
             identity: request.and_then(|request| request.identity.clone()),
@@ -89,38 +89,31 @@ impl Answer {
         };
         shared
             .message(&shared.subjects.result, trace_id(packet), Body::JobResult(result), now)
-            .with_payload(self.payload.map(Payload))
+            .with_payload(self.payload.clone().map(Payload))
     }
 }
 
 impl Shared {
-    /// Puts the payload where the control plane can read it: beside the packet, or into the blob store. Returns the
-    /// answer to give (another one, if the output cannot be handed over) and about how many bytes it keeps in memory.
-    pub(crate) async fn place(&self, request: &JobRequest, mut answer: Answer, abort: &Signal) -> (Answer, usize) {
-        let Some(payload) = &answer.payload else { return (answer, 0) };
-        let stays = if self.in_process {
-            let small = json_size(payload, self.options.inline_bytes);
-            // Without a blob store there is no better place for a large one.
-            small.or_else(|| self.blobs.is_none().then_some(self.options.inline_bytes))
-        } else {
-            None
-        };
-        if let Some(bytes) = stays {
-            return (answer, bytes);
+    /// Whether a payload travels beside its packet, and about how many bytes it then keeps in memory.
+    pub(crate) fn keeps_inline(&self, payload: &Value) -> Option<usize> {
+        if !self.in_process {
+            return None;
         }
-        match self.write(&request.job_id, payload, abort).await {
-            Ok(pointer) => {
-                answer.result_ptr = pointer;
-                answer.payload = None;
-                (answer, 0)
-            }
-            Err(problem) if answer.status == JobStatus::Succeeded => {
-                (Answer { execution: answer.execution, ..problem }, 0)
-            }
+        let small = json_size(payload, self.options.inline_bytes);
+        // Without a blob store there is no better place for a large one.
+        small.or_else(|| self.blobs.is_none().then_some(self.options.inline_bytes))
+    }
+
+    /// Puts the payload into the blob store. Returns the answer to give: another one, if the output cannot be handed
+    /// over.
+    pub(crate) async fn place(&self, request: &JobRequest, mut answer: Answer, abort: &Signal) -> Answer {
+        let Some(payload) = answer.payload.take() else { return answer };
+        match self.write(&request.job_id, &payload, abort).await {
+            Ok(pointer) => Answer { result_ptr: pointer, ..answer },
+            Err(problem) if answer.status == JobStatus::Succeeded => Answer { execution: answer.execution, ..problem },
             Err(problem) => {
                 tracing::debug!(job_id = request.job_id, problem = problem.text, "details of a failure are not sent");
-                answer.payload = None;
-                (answer, 0)
+                answer
             }
         }
     }

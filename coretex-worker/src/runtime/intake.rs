@@ -10,7 +10,7 @@ use coretex_core::{
     ports::{Delivery, Message, Subscription},
     protocol::{ErrorCode, PROTOCOL_VERSION},
 };
-use futures::FutureExt;
+use futures::{FutureExt, future::BoxFuture};
 use tokio::{sync::OwnedSemaphorePermit, task::coop::consume_budget};
 
 use super::{
@@ -59,19 +59,29 @@ enum Next {
 
 /// Waits on all subscriptions at once, and on none of them longer than this call: who waits is given work.
 async fn next(shared: &Shared, subscriptions: &mut [Box<dyn Subscription>], turn: usize) -> Next {
-    let mut waiting: Vec<_> = subscriptions.iter_mut().map(|subscription| subscription.next()).collect();
-    let count = waiting.len().max(1);
-    poll_fn(|cx: &mut Context<'_>| {
+    /// So many deliveries in a row may come from one topic while others have some too. Looking at the same one
+    /// first spares a visit to the others.
+    const IN_A_ROW: usize = 8;
+    let first = turn.wrapping_div(IN_A_ROW) % subscriptions.len().max(1);
+    let (before, from) = subscriptions.split_at_mut(first);
+    let from = from.iter_mut().enumerate().map(|(index, subscription)| (first + index, subscription));
+    let mut unasked = from.chain(before.iter_mut().enumerate());
+    let mut asked: Vec<(usize, BoxFuture<'_, Option<Delivery>>)> = Vec::new();
+    poll_fn(move |cx: &mut Context<'_>| {
         if shared.full_stop.poll(cx).is_ready() {
             return Poll::Ready(Next::Stop);
         }
-        // Each has its turn to be looked at first, so that a busy topic does not starve the others.
-        for step in 0..waiting.len() {
-            let index = turn.wrapping_add(step) % count;
-            let Some(waiting) = waiting.get_mut(index) else { continue };
-            if let Poll::Ready(delivery) = waiting.as_mut().poll(cx) {
+        for (index, delivery) in &mut asked {
+            if let Poll::Ready(delivery) = delivery.as_mut().poll(cx) {
+                return Poll::Ready(delivery.map_or(Next::Ended(*index), Next::Delivery));
+            }
+        }
+        for (index, subscription) in unasked.by_ref() {
+            let mut delivery = subscription.next();
+            if let Poll::Ready(delivery) = delivery.as_mut().poll(cx) {
                 return Poll::Ready(delivery.map_or(Next::Ended(index), Next::Delivery));
             }
+            asked.push((index, delivery));
         }
         Poll::Pending
     })
@@ -144,7 +154,9 @@ fn admit(shared: &Arc<Shared>, delivery: Delivery) -> Admission {
         );
         return refuse(delivery, Answer::fatal("no_handler", ErrorCode::JobWorkerUnavailable, text));
     };
-    let known = shared.registry().admit(key(request), request, delivery, |delivery| Job::new(shared, delivery, now));
+    let key = key(request);
+    let start = |delivery| Arc::new(Job::new(shared, Arc::clone(&key), delivery, now));
+    let known = shared.registry().admit(&key, request, delivery, start);
     match known {
         Known::Started(job) => {
             shared.ticker.arm(job.first_due());
@@ -154,9 +166,9 @@ fn admit(shared: &Arc<Shared>, delivery: Delivery) -> Admission {
             count(&shared.counters.repeated);
             Admission::Done
         }
-        Known::Finished(message, delivery) => {
+        Known::Finished(answer, delivery) => {
             count(&shared.counters.repeated);
-            Admission::Answer(delivery, message)
+            Admission::Answer(delivery, answer.message(shared, &packet, now))
         }
         Known::Cancelled(note, delivery) => {
             count(&shared.counters.cancelled);

@@ -32,6 +32,8 @@ static NO_INPUT: LazyLock<Arc<Value>> = LazyLock::new(|| Arc::new(Value::Null));
 
 pub(crate) struct Job {
     pub(crate) shared: Arc<Shared>,
+    /// What the registry knows it by.
+    pub(crate) key: Arc<str>,
     /// Carries a job request; only such packets become jobs.
     pub(crate) packet: Arc<BusPacket>,
     pub(crate) delivery_attempt: u32,
@@ -80,7 +82,7 @@ pub(crate) struct Due {
 }
 
 impl Job {
-    pub(crate) fn new(shared: &Arc<Shared>, delivery: Delivery, now: Timestamp) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, key: Arc<str>, delivery: Delivery, now: Timestamp) -> Self {
         let packet = Arc::clone(&delivery.message.packet);
         let input = OnceLock::new();
         if let Some(payload) = &delivery.message.payload {
@@ -103,6 +105,7 @@ impl Job {
         };
         Self {
             shared: Arc::clone(shared),
+            key,
             packet,
             delivery_attempt: delivery.attempt,
             received_at: now,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use coretex_core::{
-    ports::{BlobErrorKind, BlobKey, BusErrorKind, Delivery},
+    ports::{BlobErrorKind, BlobKey, BusErrorKind, Delivery, Message},
     protocol::{ErrorCode, JobStatus},
 };
 use tokio::sync::OwnedSemaphorePermit;
@@ -63,7 +63,8 @@ async fn work(job: &Arc<Job>, handler: &Bound) -> End {
     }
     let body = async {
         if !job.has_input() && !job.request().context_ptr.is_empty() {
-            fetch(job).await?;
+            // Boxed, as all that is rare here: what every job carries is copied for every job.
+            Box::pin(fetch(job)).await?;
         }
         if job.stop.reason().is_some() {
             return Err(JobError::cancelled());
@@ -104,13 +105,17 @@ async fn fetch(job: &Job) -> Result<(), JobError> {
         JobError::new(JobErrorKind::Fatal, code, text).with_number(ErrorCode::JobInvalidInput)
     };
     let name = pointer.strip_prefix(SCHEME).ok_or_else(|| {
-        fatal("input_pointer_unsupported", format!("input pointer `{pointer}` has no scheme that is read here; use `{SCHEME}`"))
+        fatal(
+            "input_pointer_unsupported",
+            format!("input pointer `{pointer}` has no scheme that is read here; use `{SCHEME}`"),
+        )
     })?;
     let key = BlobKey::parse(name)
         .map_err(|error| fatal("input_pointer_invalid", format!("input pointer `{pointer}` names nothing: {error}")))?;
     let shared = &job.shared;
     let blobs = shared.blobs.as_ref().ok_or_else(|| {
-        let text = format!("the input lies at `{pointer}` and the worker has no blob store; give one with `with_blobs`");
+        let text =
+            format!("the input lies at `{pointer}` and the worker has no blob store; give one with `with_blobs`");
         fatal("input_unreachable", text)
     })?;
     let mut attempt = 1;
@@ -127,8 +132,9 @@ async fn fetch(job: &Job) -> Result<(), JobError> {
             Err(error) => return Err(fatal("input_unreadable", format!("input `{pointer}` cannot be read: {error}"))),
         }
     };
-    let bytes = bytes
-        .ok_or_else(|| fatal("input_missing", format!("there is nothing at `{pointer}`; the input expired or was never written")))?;
+    let bytes = bytes.ok_or_else(|| {
+        fatal("input_missing", format!("there is nothing at `{pointer}`; the input expired or was never written"))
+    })?;
     let value = serde_json::from_slice(&bytes)
         .map_err(|error| fatal("input_malformed", format!("input `{pointer}` is not JSON: {error}")))?;
     job.set_input(value);
@@ -174,43 +180,54 @@ async fn conclude(job: &Arc<Job>, end: End) {
     job.end();
     let now = shared.clock.now();
     let Some(mut answer) = judge(job, end) else {
-        give_back(job, None).await;
-        return;
+        return Box::pin(give_back(job, None)).await;
     };
     let ran = now.duration_since(job.received_at);
     answer.execution = if ran.is_positive() { ran.unsigned_abs() } else { Duration::ZERO };
-    let mut bytes = 0;
-    if answer.payload.is_some() {
-        (answer, bytes) = shared.place(job.request(), answer, &job.abort).await;
-    }
-    let mut status = answer.status;
-    let mut message = answer.message(shared, &job.packet, now);
-    let mut sent = shared.publish_result(message.clone(), &job.abort).await;
-    if let Err(error) = &sent
-        && error.kind() == BusErrorKind::Invalid
-    {
-        // The bus will never take it, whatever is in it; say so with as little as possible.
-        let text = format!("the bus refused the result: {error}");
-        let mut plain = Answer::fatal("result_unpublishable", ErrorCode::TransportPublishFailed, text);
-        plain.execution = ran.unsigned_abs();
-        status = plain.status;
-        bytes = 0;
-        message = plain.message(shared, &job.packet, now);
-        sent = shared.publish_result(message.clone(), &job.abort).await;
-    }
-    match sent {
-        Ok(()) => {
-            count(match status {
-                JobStatus::Succeeded => &shared.counters.succeeded,
-                JobStatus::Cancelled => &shared.counters.cancelled,
-                _ => &shared.counters.failed,
-            });
-            shared.registry().finish(job, message, status, bytes);
-            for delivery in job.take_held() {
-                shared.settle(&delivery).await;
-            }
+    let mut bytes = Some(0);
+    if let Some(payload) = &answer.payload {
+        bytes = shared.keeps_inline(payload);
+        if bytes.is_none() {
+            answer = Box::pin(shared.place(job.request(), answer, &job.abort)).await;
         }
+    }
+    match shared.bus.try_publish(answer.message(shared, &job.packet, now)) {
+        Ok(()) => settle(job, answer, bytes.unwrap_or(0)).await,
+        Err(message) => Box::pin(insist(job, message, answer, bytes.unwrap_or(0))).await,
+    }
+}
+
+/// Publishes a result that was not accepted at once.
+async fn insist(job: &Arc<Job>, message: Message, answer: Answer, bytes: usize) {
+    let shared = &job.shared;
+    let Err(error) = shared.publish_result(message, &job.abort).await else {
+        return settle(job, answer, bytes).await;
+    };
+    if error.kind() != BusErrorKind::Invalid {
+        return give_back(job, Some(error)).await;
+    }
+    // The bus will never take it, whatever is in it; say so with as little as possible.
+    let text = format!("the bus refused the result: {error}");
+    let mut plain = Answer::fatal("result_unpublishable", ErrorCode::TransportPublishFailed, text);
+    plain.execution = answer.execution;
+    let message = plain.message(shared, &job.packet, shared.clock.now());
+    match shared.publish_result(message, &job.abort).await {
+        Ok(()) => settle(job, plain, 0).await,
         Err(error) => give_back(job, Some(error)).await,
+    }
+}
+
+/// The bus has accepted the result: the job is over.
+async fn settle(job: &Arc<Job>, answer: Answer, bytes: usize) {
+    let shared = &job.shared;
+    count(match answer.status {
+        JobStatus::Succeeded => &shared.counters.succeeded,
+        JobStatus::Cancelled => &shared.counters.cancelled,
+        _ => &shared.counters.failed,
+    });
+    shared.registry().finish(job, answer, bytes);
+    for delivery in job.take_held() {
+        shared.settle(&delivery).await;
     }
 }
 
@@ -228,5 +245,21 @@ async fn give_back(job: &Arc<Job>, because: Option<coretex_core::ports::BusError
         if let Err(error) = delivery.nak(Duration::ZERO).await {
             tracing::debug!(%error, job_id = job.request().job_id, "a delivery was not given back; it times out");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F>(_: impl FnOnce(Arc<Job>, Bound, OwnedSemaphorePermit) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn what_is_spawned_for_every_job_is_small() {
+        // It is copied when it is spawned; what is rare is boxed.
+        let size = size_of_future(run);
+        assert!(size <= 1024, "{size} bytes");
     }
 }

@@ -81,7 +81,8 @@ fn look(shared: &Arc<Shared>, now: Timestamp) -> Micros {
         extend.append(&mut due.extend);
         announcements.extend(due.announcement);
     }
-    let waiting: Vec<_> = announcements.into_iter().filter_map(|message| shared.bus.try_publish(message).err()).collect();
+    let waiting: Vec<_> =
+        announcements.into_iter().filter_map(|message| shared.bus.try_publish(message).err()).collect();
     if !extend.is_empty() || !waiting.is_empty() {
         // Off the ticker: a slow bus must not delay a deadline.
         let shared = Arc::clone(shared);

@@ -24,7 +24,11 @@ async fn a_builder_names_what_is_wrong() {
         (|b| b.handle(">", one), "worker_topic_invalid", "topic `>` is not legal"),
         (|b| b.handle("job.a", one).id("a.b"), "worker_id_invalid", "worker id `a.b` is not legal"),
         (|b| b.handle("job.a", one).id("a b"), "worker_id_invalid", "worker id `a b` is not legal"),
-        (|b| b.handle("job.a", one).max_parallel(0), "worker_max_parallel_invalid", "max_parallel is 0; use 1 to 65536"),
+        (
+            |b| b.handle("job.a", one).max_parallel(0),
+            "worker_max_parallel_invalid",
+            "max_parallel is 0; use 1 to 65536",
+        ),
         (
             |b| b.handle("job.a", one).ack_wait(Duration::ZERO),
             "worker_interval_too_short",

@@ -86,7 +86,9 @@ async fn the_memory_of_cancels_is_bounded() {
     for id in ["r:a@1", "r:b@1", "r:c@1"] {
         rig.cancel(id).await;
     }
-    for (id, status) in [("r:a@1", JobStatus::Succeeded), ("r:b@1", JobStatus::Cancelled), ("r:c@1", JobStatus::Cancelled)] {
+    for (id, status) in
+        [("r:a@1", JobStatus::Succeeded), ("r:b@1", JobStatus::Cancelled), ("r:c@1", JobStatus::Cancelled)]
+    {
         rig.send(job(id), json!(null)).await;
         assert_eq!(rig.result().await.status(), status, "{id}");
     }
@@ -96,7 +98,8 @@ async fn the_memory_of_cancels_is_bounded() {
 async fn a_cancel_stops_the_dispatch_it_names_and_without_a_name_all_of_them() {
     let mut rig = Rig::new().await;
     let _worker = rig.worker().handle(TOPIC, until_cancelled).build().unwrap().start().await.unwrap();
-    let dispatch = |id: &str| Some(DispatchIdentity { dispatch_id: id.into(), attempt: 1, ..DispatchIdentity::default() });
+    let dispatch =
+        |id: &str| Some(DispatchIdentity { dispatch_id: id.into(), attempt: 1, ..DispatchIdentity::default() });
     for id in ["d1", "d2", "d3"] {
         rig.send(JobRequest { dispatch: dispatch(id), ..job("plain") }, json!(null)).await;
     }
@@ -135,16 +138,23 @@ async fn a_report_is_a_place_to_stop_at() {
 async fn a_worker_introduces_itself_and_keeps_saying_how_it_is() {
     let mut rig = Rig::new().await;
     let builder = rig.worker().handle("job.b", until_cancelled).handle("job.a.>", until_cancelled);
-    let builder = builder.pool("incident").capability("git").label("zone", "a").region("eu").kind("cpu").max_parallel(3);
+    let builder =
+        builder.pool("incident").capability("git").label("zone", "a").region("eu").kind("cpu").max_parallel(3);
     let worker = builder.build().unwrap().start().await.unwrap();
     let handshake = rig.handshake().await;
-    assert_eq!((handshake.component_id.as_str(), handshake.ready_topics), ("w1", vec!["job.a.>".into(), "job.b".into()]));
+    assert_eq!(
+        (handshake.component_id.as_str(), handshake.ready_topics),
+        ("w1", vec!["job.a.>".into(), "job.b".into()])
+    );
     assert_eq!(handshake.supported_versions, [1]);
     let first = rig.heartbeats().await;
     assert_eq!(first.len(), 1);
     let beat = &first[0];
     assert_eq!((beat.pool.as_str(), beat.region.as_str(), beat.r#type.as_str()), ("incident", "eu", "cpu"));
-    assert_eq!((beat.capabilities.as_slice(), beat.max_parallel_jobs, beat.active_jobs), (&["git".to_owned()][..], 3, 0));
+    assert_eq!(
+        (beat.capabilities.as_slice(), beat.max_parallel_jobs, beat.active_jobs),
+        (&["git".to_owned()][..], 3, 0)
+    );
     assert_eq!(beat.labels.get("zone").map(String::as_str), Some("a"));
     rig.send(JobRequest { topic: "job.b".into(), ..job("r:s@1") }, json!(null)).await;
     rig.clock.advance(Duration::from_secs(30)).await;

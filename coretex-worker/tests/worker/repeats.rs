@@ -148,7 +148,10 @@ async fn whatever_comes_in_whatever_order_an_attempt_starts_once_and_is_answered
         }
         for id in &sent {
             let statuses = answers.get(id).unwrap_or_else(|| panic!("seed {seed}: {id} was not answered"));
-            assert!(statuses.iter().all(|status| status == &statuses[0]), "seed {seed}: {id} was answered {statuses:?}");
+            assert!(
+                statuses.iter().all(|status| status == &statuses[0]),
+                "seed {seed}: {id} was answered {statuses:?}"
+            );
             assert_ne!(statuses[0], i32::from(JobStatus::FailedFatal), "seed {seed}: {id}");
         }
         assert_eq!(worker.stats().active, 0, "seed {seed}");

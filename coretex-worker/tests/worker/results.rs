@@ -165,7 +165,8 @@ async fn a_handler_knows_its_job() {
             "region": region, "input": *input, "app": name,
         })))
     }
-    let _worker = rig.worker().handle("job.>", tell).with_state(App { name: "shop" }).build().unwrap().start().await.unwrap();
+    let _worker =
+        rig.worker().handle("job.>", tell).with_state(App { name: "shop" }).build().unwrap().start().await.unwrap();
     rig.send(job("r:s@3"), json!([1])).await;
     assert_eq!(
         rig.result().await.output,
@@ -327,7 +328,10 @@ async fn a_deadline_asks_first_and_drops_later() {
     rig.no_result().await;
     rig.clock.advance(ms(1)).await;
     let ended = rig.result().await;
-    assert_eq!((ended.status(), ended.code(), ended.result.execution_ms), (JobStatus::Failed, "deadline_exceeded", 200));
+    assert_eq!(
+        (ended.status(), ended.code(), ended.result.execution_ms),
+        (JobStatus::Failed, "deadline_exceeded", 200)
+    );
     assert_eq!(ended.result.error_code_enum, i32::from(ErrorCode::JobTimeout));
     rig.send(due_in(200, JobRequest { topic: "job.deaf".into(), ..job("r:deaf@1") }), json!(null)).await;
     rig.clock.advance(ms(249)).await;

@@ -15,7 +15,9 @@ use coretex_core::{
         Blobs, Bus, BusCapabilities, BusError, BusErrorKind, Message, Payload, SeededIds, Subscribe, Subscription,
         memory::{MemoryBlobs, MemoryBus},
     },
-    protocol::{Budget, BusPacket, Handshake, Heartbeat, JobCancel, JobProgress, JobRequest, JobResult, JobStatus, subjects},
+    protocol::{
+        Budget, BusPacket, Handshake, Heartbeat, JobCancel, JobProgress, JobRequest, JobResult, JobStatus, subjects,
+    },
     testing::VirtualClock,
 };
 use coretex_worker::{Worker, WorkerBuilder};
@@ -151,8 +153,12 @@ impl Rig {
     }
 
     pub(crate) async fn cancel(&self, job_id: &str) {
-        let cancel =
-            JobCancel { job_id: job_id.into(), reason: "too late".into(), requested_by: "ann".into(), ..JobCancel::default() };
+        let cancel = JobCancel {
+            job_id: job_id.into(),
+            reason: "too late".into(),
+            requested_by: "ann".into(),
+            ..JobCancel::default()
+        };
         self.publish(subjects::JOB_CANCEL, self.packet(cancel), None).await;
         self.clock.settle().await;
     }

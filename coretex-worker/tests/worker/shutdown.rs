@@ -154,7 +154,8 @@ async fn a_closed_bus_ends_the_worker() {
 async fn a_worker_that_dies_loses_nothing() {
     let mut rig = Rig::new().await;
     let gate = Arc::new(Semaphore::new(0));
-    let build = |rig: &Rig, id: &str| rig.worker().id(id).handle(TOPIC, gated).with_state(gate.clone()).build().unwrap();
+    let build =
+        |rig: &Rig, id: &str| rig.worker().id(id).handle(TOPIC, gated).with_state(gate.clone()).build().unwrap();
     let (first, second) = (build(&rig, "first"), build(&rig, "second"));
     // A runtime of its own dies with all its tasks.
     let dying = std::thread::spawn(|| {
@@ -165,7 +166,11 @@ async fn a_worker_that_dies_loses_nothing() {
     let (runtime, worker) = dying.join().unwrap();
     rig.send(job("r:a@1"), json!(null)).await;
     std::thread::spawn(move || {
-        runtime.block_on(async { while worker.stats().started == 0 { tokio::task::yield_now().await } });
+        runtime.block_on(async {
+            while worker.stats().started == 0 {
+                tokio::task::yield_now().await
+            }
+        });
         drop(runtime);
     })
     .join()
