@@ -46,6 +46,7 @@ fn time_stands_still_until_it_is_asked_to_move() {
     TestPlane::builder()
         .workflow(MONTH)
         .worker("job.a", Reply::succeed(json!({})).after(DAY))
+        .job_timeout(2 * DAY)
         .run(async |plane| -> Outcome {
             let run = plane.start("month", json!({})).await?;
             plane.settle().await;
@@ -66,6 +67,7 @@ fn a_crash_loses_nothing_that_was_acknowledged() {
     TestPlane::builder()
         .workflow(MONTH)
         .worker("job.a", Reply::succeed(json!({})).after(DAY))
+        .job_timeout(2 * DAY)
         .run(async |plane| -> Outcome {
             let run = plane.start("month", json!({})).await?;
             plane.crash_and_restart().await?;
@@ -85,7 +87,7 @@ fn a_crash_loses_nothing_that_was_acknowledged() {
 #[test]
 fn a_run_that_nobody_can_end_is_told_with_its_story() {
     TestPlane::builder()
-        .workflow("{id: ask, steps: {ok: {type: approval}}}")
+        .workflow("id: ask\nsteps: {ok: {type: approval}}")
         .run(async |plane| -> Outcome {
             let run = plane.start("ask", json!({})).await?;
             let error = plane.run_to_end(&run).await.unwrap_err();
@@ -100,7 +102,7 @@ fn a_run_that_nobody_can_end_is_told_with_its_story() {
 #[test]
 fn scripted_people_answer_in_their_own_time() {
     TestPlane::builder()
-        .workflow("{id: ask, steps: {ok: {type: approval}}}")
+        .workflow("id: ask\nsteps: {ok: {type: approval}}")
         .approver("ann", Say::Yes.after(2 * DAY))
         .approver("bob", Say::no("too late").after(3 * DAY))
         .run(async |plane| -> Outcome {
