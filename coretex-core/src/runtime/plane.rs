@@ -435,7 +435,7 @@ impl ControlPlane {
                     aggregate: AggregateId::Run("".into()),
                     work: Work::Stop,
                     reply: Reply::Caller(sender),
-                    _busy: shared.clock.busy(),
+                    busy: shared.clock.busy(),
                     tries: 0,
                 };
                 if executor.send(command).await.is_ok() {
