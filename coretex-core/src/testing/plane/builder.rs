@@ -152,11 +152,8 @@ impl TestPlaneBuilder {
     /// # Errors
     /// When a workflow is not legal, a setting is out of range, or the store cannot be used.
     pub async fn build(self) -> Result<TestPlane, PlaneError> {
-        let workflows = self
-            .workflows
-            .iter()
-            .map(|text| Workflow::parse("workflow", text))
-            .collect::<Result<Vec<_>, _>>()?;
+        let workflows =
+            self.workflows.iter().map(|text| Workflow::parse("workflow", text)).collect::<Result<Vec<_>, _>>()?;
         let clock = Arc::new(self.clock.clone());
         self.faults.rest();
         let plane = TestPlane {

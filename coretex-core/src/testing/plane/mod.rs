@@ -267,10 +267,7 @@ impl TestPlane {
     ///
     /// # Errors
     /// Any other error of `call`; the last one when it does not get better.
-    pub async fn ask<T>(
-        &self,
-        call: impl AsyncFn(&ControlPlane) -> Result<T, PlaneError>,
-    ) -> Result<T, PlaneError> {
+    pub async fn ask<T>(&self, call: impl AsyncFn(&ControlPlane) -> Result<T, PlaneError>) -> Result<T, PlaneError> {
         let mut tries = 0;
         loop {
             let (plane, store) = self.life()?;
@@ -335,7 +332,11 @@ impl TestPlane {
     #[must_use]
     pub fn published(&self, filter: &str) -> Vec<Message> {
         let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        published.iter().filter(|message| crate::protocol::subjects::matches(filter, &message.subject)).cloned().collect()
+        published
+            .iter()
+            .filter(|message| crate::protocol::subjects::matches(filter, &message.subject))
+            .cloned()
+            .collect()
     }
 
     /// Every job handed to the bus so far, repeats included, in order.

@@ -85,13 +85,8 @@ impl Approver {
             Say::No(reason) => (false, reason),
             Say::Nothing | Say::After(..) => return None,
         };
-        let answer = Answer {
-            approved,
-            by: self.id.as_str().into(),
-            role: "".into(),
-            reason: reason.into(),
-            note: "".into(),
-        };
+        let answer =
+            Answer { approved, by: self.id.as_str().into(), role: "".into(), reason: reason.into(), note: "".into() };
         let principal = Principal::human(self.id.as_str()).for_tenant(request.tenant.clone());
         let (plane, clock) = (plane.clone(), clock.clone());
         Some(async move {

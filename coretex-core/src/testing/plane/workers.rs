@@ -10,7 +10,7 @@ use tokio::{sync::oneshot, task::JoinSet};
 
 use super::script::{Hidden, Reply, ScriptedJob, WorkerScript};
 use crate::{
-    ports::{Bus, BusError, Clock, Message, Payload, Subscribe, Subscription},
+    ports::{Bus, BusError, Busy, Clock, Message, Payload, Subscribe, Subscription},
     protocol::{self, BusPacket, JobProgress, JobResult, JobStatus, subjects},
 };
 
@@ -51,12 +51,7 @@ impl Worker {
     }
 }
 
-async fn work(
-    desk: Desk,
-    script: SharedScript,
-    mut jobs: Box<dyn Subscription>,
-    mut cancels: Box<dyn Subscription>,
-) {
+async fn work(desk: Desk, script: SharedScript, mut jobs: Box<dyn Subscription>, mut cancels: Box<dyn Subscription>) {
     let mut tasks = JoinSet::new();
     let stoppable = desk.stoppable.clone();
     tasks.spawn(async move {
@@ -83,28 +78,19 @@ async fn work(
             request: request.clone(),
         };
         let reply = script.lock().unwrap_or_else(PoisonError::into_inner).0.reply(&job);
-        // A delivery in hand holds virtual time, and the script may want to wait.
+        // Jobs in the queue and in hand hold virtual time, and any answer may have to wait: for its time, or for room.
         delivery.ack_now();
-        if waits(&reply) {
-            let desk = desk.clone();
-            tasks.spawn(async move { desk.act(&job, reply).await });
-        } else {
-            desk.act(&job, reply).await;
-        }
-    }
-}
-
-fn waits(reply: &Reply) -> bool {
-    match reply {
-        Reply::After(..) | Reply::Late(..) | Reply::UntilCancelled => true,
-        Reply::Twice(reply) | Reply::Progress(reply) => waits(reply),
-        _ => false,
+        let desk = desk.clone();
+        let busy = desk.clock.busy();
+        tasks.spawn(async move { desk.act(&job, reply, busy).await });
     }
 }
 
 impl Desk {
-    async fn act(&self, job: &ScriptedJob, reply: Reply) {
+    /// `busy` holds time but for the waits.
+    async fn act(&self, job: &ScriptedJob, reply: Reply, busy: Busy) {
         let mut reply = reply;
+        let mut busy = Some(busy);
         let mut times = 1;
         loop {
             reply = match reply {
@@ -119,14 +105,17 @@ impl Desk {
                         status: JobStatus::Running as i32,
                         ..JobProgress::default()
                     };
+                    drop(busy.take());
                     self.publish(job, subjects::JOB_PROGRESS, progress, None).await;
                     *reply
                 }
                 Reply::After(wait, reply) => {
+                    drop(busy.take());
                     self.sleep(wait).await;
                     *reply
                 }
                 Reply::Late(by, reply) => {
+                    drop(busy.take());
                     let left = job.request.budget.as_ref().map_or(0, |budget| budget.deadline_ms);
                     self.sleep(Duration::from_millis(u64::try_from(left).unwrap_or(0)) + by).await;
                     *reply
@@ -135,17 +124,22 @@ impl Desk {
                     let (stop, stopped) = oneshot::channel();
                     let id = job.request.job_id.clone();
                     self.stoppable.lock().unwrap_or_else(PoisonError::into_inner).insert(id, stop);
+                    drop(busy.take());
                     if stopped.await.is_err() {
                         return;
                     }
                     Reply::Cancelled
                 }
                 Reply::Never => return,
-                Reply::Garbage => return self.babble(job).await,
+                Reply::Garbage => {
+                    drop(busy.take());
+                    return self.babble(job).await;
+                }
                 Reply::Succeed(_) | Reply::Fail { .. } | Reply::Cancelled => break,
             };
         }
         let (result, output) = self.result(job, reply);
+        drop(busy);
         for _ in 0..times {
             self.publish(job, subjects::JOB_RESULT, result.clone(), output.clone()).await;
         }
