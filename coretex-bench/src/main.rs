@@ -10,6 +10,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
+use coretex_store::embedded::EmbeddedStore;
 use coretex_core::{
     policy::{Outcome, fixed},
     ports::{Store, SystemClock, memory::MemoryStore},
@@ -118,7 +119,11 @@ async fn open(store: &str) -> anyhow::Result<Arc<dyn Store>> {
     if store == "memory" {
         return Ok(Arc::new(MemoryStore::new(Arc::new(SystemClock))));
     }
-    anyhow::bail!("the embedded store is not built in yet: {store}")
+    let dir = PathBuf::from(store).join("data");
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir)?;
+    }
+    Ok(Arc::new(EmbeddedStore::open(dir).await?))
 }
 
 /// What a workload measured.
