@@ -10,13 +10,17 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
-use coretex_store::embedded::EmbeddedStore;
 use coretex_core::{
     policy::{Outcome, fixed},
     ports::{Store, SystemClock, memory::MemoryStore},
     runtime::ControlPlane,
 };
+use coretex_store::embedded::EmbeddedStore;
 use serde_json::{Map, Value, json};
+
+/// Jobs are made on one thread and freed on another, which the system's allocator answers with locks.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Which workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
