@@ -31,7 +31,7 @@ mod tests;
 pub use approval::{Answer, ApprovalGrant, ApprovalRequest, Subject};
 pub use dead_letter::{DeadLetter, codes};
 pub(crate) use decide::job_after;
-pub use decide::{Effect, JobInput, Moves, Rejected, decide, open};
+pub use decide::{Effect, JobInput, Moves, Rejected, SpecSource, decide, open};
 pub use event::JobEvent;
 pub use facts::Facts;
 pub use id::{IdError, JobId, RunId, StepId, TenantId, Topic, WorkflowId};
