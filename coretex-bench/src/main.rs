@@ -15,7 +15,12 @@ use coretex_core::{
     ports::{Store, SystemClock, memory::MemoryStore},
     runtime::ControlPlane,
 };
+use coretex_store::embedded::EmbeddedStore;
 use serde_json::{Map, Value, json};
+
+/// Jobs are made on one thread and freed on another, which the system's allocator answers with locks.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Which workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -118,7 +123,11 @@ async fn open(store: &str) -> anyhow::Result<Arc<dyn Store>> {
     if store == "memory" {
         return Ok(Arc::new(MemoryStore::new(Arc::new(SystemClock))));
     }
-    anyhow::bail!("the embedded store is not built in yet: {store}")
+    let dir = PathBuf::from(store).join("data");
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir)?;
+    }
+    Ok(Arc::new(EmbeddedStore::open(dir).await?))
 }
 
 /// What a workload measured.

@@ -4,7 +4,10 @@ use std::{
     fs::File,
     io::Write as _,
     path::Path,
-    sync::{Arc, atomic::{AtomicBool, AtomicU64, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -124,7 +127,12 @@ pub(crate) async fn grouped_appends(dir: &Path, writers: usize, window: Duration
 }
 
 pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
     let index = ((sorted.len() as f64 - 1.0).max(0.0) * share).round() as usize;
     sorted.get(index).copied().unwrap_or(0.0)
 }

@@ -66,7 +66,13 @@ async fn noop() -> Result<(), JobError> {
 }
 
 async fn worker(plane: &ControlPlane) -> anyhow::Result<RunningWorker> {
-    Ok(Worker::builder(plane.bus()).pool("bench").handle("job.bench.noop", noop).max_parallel(256).build()?.start().await?)
+    Ok(Worker::builder(plane.bus())
+        .pool("bench")
+        .handle("job.bench.noop", noop)
+        .max_parallel(256)
+        .build()?
+        .start()
+        .await?)
 }
 
 /// Runs per second at `concurrency`, for `window` after a short warm-up.

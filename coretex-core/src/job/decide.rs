@@ -126,6 +126,19 @@ pub struct Rejected {
     input: &'static str,
 }
 
+/// Where the machine gets the job from when it needs it. Most inputs are results, which need none, and a step's job
+/// is put together from the workflow and the run.
+pub trait SpecSource {
+    /// The job.
+    fn spec(&self) -> Arc<JobSpec>;
+}
+
+impl SpecSource for Arc<JobSpec> {
+    fn spec(&self) -> Arc<JobSpec> {
+        self.clone()
+    }
+}
+
 /// Starts an attempt: asks policy, and if it may go, routes it. Pure.
 pub fn open(spec: &Arc<JobSpec>, facts: &Facts<'_>) -> Moves {
     let mut moves = Moves::default();
@@ -138,30 +151,33 @@ pub fn open(spec: &Arc<JobSpec>, facts: &Facts<'_>) -> Moves {
 /// # Errors
 /// [`Rejected`] when the input is not legal in the job's state. Repeats and late arrivals are legal and change
 /// nothing.
-pub fn decide(job: &Job, spec: &Arc<JobSpec>, input: JobInput, facts: &Facts<'_>) -> Result<Moves, Rejected> {
+pub fn decide(job: &Job, spec: &dyn SpecSource, input: JobInput, facts: &Facts<'_>) -> Result<Moves, Rejected> {
     use JobState::{ApprovalRequired, Dispatched, Pending, Running, Scheduled};
     let mut moves = Moves::default();
     match (job.state, input) {
         (Dispatched | Running, JobInput::Finished { result, fenced }) => settle(result, fenced, &mut moves),
         (Dispatched, JobInput::Started { worker }) => moves.events.push(JobEvent::Started { worker }),
-        (Dispatched | Running, JobInput::Tick) if is_due(job, facts) => time_out(spec, facts, &mut moves),
+        (Dispatched | Running, JobInput::Tick) if is_due(job, facts) => time_out(&spec.spec(), facts, &mut moves),
         (Dispatched | Running, JobInput::Cancel { by, reason }) => {
-            moves.effects.push(cancel_effect(spec, by.clone(), reason.clone()));
-            cancel(spec, by, reason, &mut moves);
+            let spec = spec.spec();
+            moves.effects.push(cancel_effect(&spec, by.clone(), reason.clone()));
+            cancel(&spec, by, reason, &mut moves);
         }
         (Dispatched, JobInput::Undeliverable(failure)) => {
-            fail(spec, failure, &mut moves);
+            fail(&spec.spec(), failure, &mut moves);
         }
-        (Pending, JobInput::Judged(decision)) => proceed(spec, job.grant.as_deref(), decision, facts, &mut moves),
-        (Pending, JobInput::Tick) if is_due(job, facts) => gate(spec, job.grant.as_deref(), facts, &mut moves),
+        (Pending, JobInput::Judged(decision)) => {
+            proceed(&spec.spec(), job.grant.as_deref(), decision, facts, &mut moves)
+        }
+        (Pending, JobInput::Tick) if is_due(job, facts) => gate(&spec.spec(), job.grant.as_deref(), facts, &mut moves),
         (ApprovalRequired, JobInput::Answered(answer)) => {
             moves.closed = true;
-            answered(job, spec, answer, facts, &mut moves);
+            answered(job, &spec.spec(), answer, facts, &mut moves);
         }
-        (Pending | Scheduled, JobInput::Cancel { by, reason }) => cancel(spec, by, reason, &mut moves),
+        (Pending | Scheduled, JobInput::Cancel { by, reason }) => cancel(&spec.spec(), by, reason, &mut moves),
         (ApprovalRequired, JobInput::Cancel { by, reason }) => {
             moves.closed = true;
-            cancel(spec, by, reason, &mut moves);
+            cancel(&spec.spec(), by, reason, &mut moves);
         }
         // Delivery is at least once: what repeats or comes late changes nothing.
         (state, JobInput::Answered(_)) => {

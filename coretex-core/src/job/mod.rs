@@ -30,7 +30,7 @@ mod tests;
 
 pub use approval::{Answer, ApprovalGrant, ApprovalRequest, Subject};
 pub use dead_letter::{DeadLetter, codes};
-pub use decide::{Effect, JobInput, Moves, Rejected, decide, open};
+pub use decide::{Effect, JobInput, Moves, Rejected, SpecSource, decide, open};
 pub(crate) use decide::{job_after, whole_micros};
 pub use event::JobEvent;
 pub use facts::Facts;

@@ -70,14 +70,14 @@ pub enum Event {
 }
 
 impl Event {
-    /// The event as it lies in the stream.
+    /// Adds the event to `buffer` as it lies in the stream.
     ///
     /// # Errors
     /// Never for an event that a transition made.
-    pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+    pub fn encode_into(&self, buffer: &mut Vec<u8>) -> Result<(), serde_json::Error> {
         match self {
-            Self::Run(event) => serde_json::to_vec(event),
-            Self::Job(event) => serde_json::to_vec(event),
+            Self::Run(event) => serde_json::to_writer(buffer, event),
+            Self::Job(event) => serde_json::to_writer(buffer, event),
         }
     }
 }

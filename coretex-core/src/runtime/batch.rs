@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::keys::{self, AggregateId};
 use crate::{
     job::{ApprovalRequest, DeadLetter, Effect},
-    plane::{State, Transition},
+    plane::{Event, State, Transition},
     ports::{Batch, Condition, Expected, Op, StoreError, WriteClass},
     workflow::{RunEffect, RunStatus, RunSummary, StartRun, Wake},
 };
@@ -59,11 +59,7 @@ pub(super) fn prepare(
     let mut batch = Batch::new();
     let mut prepared_arm = None;
     if !transition.events.is_empty() {
-        let events = transition
-            .events
-            .iter()
-            .map(|event| event.encode().map(Bytes::from).map_err(|error| unencodable(&error)))
-            .collect::<Result<Vec<_>, _>>()?;
+        let events = encode_events(&transition.events).map_err(|error| unencodable(&error))?;
         batch.push(Op::Append { stream: aggregate.stream(), expected: Expected::Head(head), events });
     }
     let wake = state.wake();
@@ -131,6 +127,26 @@ pub(super) fn prepare(
         }
     }
     Ok(Prepared { batch, arm: prepared_arm, outbox })
+}
+
+/// Events of one transition lie in one buffer: they are kept and dropped together.
+fn encode_events(events: &[Event]) -> Result<Vec<Bytes>, serde_json::Error> {
+    let mut buffer = Vec::with_capacity(events.len() * 256);
+    let mut ends = Vec::with_capacity(events.len());
+    for event in events {
+        event.encode_into(&mut buffer)?;
+        ends.push(buffer.len());
+    }
+    let buffer = Bytes::from(buffer);
+    let mut start = 0;
+    Ok(ends
+        .into_iter()
+        .map(|end| {
+            let event = buffer.slice(start..end);
+            start = end;
+            event
+        })
+        .collect())
 }
 
 fn push_approval(batch: &mut Batch, request: &ApprovalRequest) -> Result<(), StoreError> {

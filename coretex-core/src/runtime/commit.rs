@@ -35,6 +35,11 @@ pub(super) async fn run(
 ) {
     let mut waiting: Vec<Group> = Vec::new();
     while groups.recv_many(&mut waiting, 64).await > 0 {
+        // Whoever is ready to run may have more for this flush.
+        tokio::task::yield_now().await;
+        while let Ok(group) = groups.try_recv() {
+            waiting.push(group);
+        }
         let mut batches = Vec::new();
         let mut owners = Vec::new();
         for group in waiting.drain(..) {

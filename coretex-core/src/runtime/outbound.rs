@@ -47,7 +47,7 @@ pub(super) fn act(
         let key = keys.next_if(|(at, _)| *at == n).map(|(_, key)| key);
         match effect {
             RunEffect::Job(Effect::Dispatch { spec, deadline_at, decision }) => {
-                dispatch(shared, aggregate, &spec, deadline_at, &decision);
+                dispatch(shared, aggregate, spec, deadline_at, &decision);
             }
             RunEffect::Job(Effect::AskPolicy { spec }) => ask(shared, aggregate, spec),
             RunEffect::Job(effect) => shared.spawn(publish_from_outbox(shared.clone(), effect, key)),
@@ -85,22 +85,21 @@ fn notified(shared: &Shared, aggregate: &AggregateId, step: StepId) -> Command {
 fn dispatch(
     shared: &Arc<Shared>,
     aggregate: &AggregateId,
-    spec: &Arc<JobSpec>,
+    spec: Arc<JobSpec>,
     deadline_at: Timestamp,
     decision: &Decision,
 ) {
-    let message = Message {
-        subject: spec.topic.as_str().into(),
-        packet: Arc::new(request_packet(shared, spec, deadline_at, decision)),
-        payload: Some(Payload(spec.input.clone())),
-    };
-    let Err(message) = shared.bus.try_publish(message) else { return };
-    let (shared, aggregate, spec) = (shared.clone(), aggregate.clone(), spec.clone());
+    let job = spec.id.clone();
+    let subject = spec.topic.shared();
+    let payload = Some(Payload(spec.input.clone()));
+    let packet = Arc::new(request_packet(shared, Arc::unwrap_or_clone(spec), deadline_at, decision));
+    let Err(message) = shared.bus.try_publish(Message { subject, packet, payload }) else { return };
+    let (shared, aggregate) = (shared.clone(), aggregate.clone());
     let busy = shared.clock.busy();
     shared.clone().spawn(async move {
         if let Err(error) = publish(&shared, message, busy).await {
             let failure = Failure::fatal(codes::DISPATCH_FAILED, error.to_string());
-            let input = job_input(&aggregate, &spec.id, JobInput::Undeliverable(failure));
+            let input = job_input(&aggregate, &job, JobInput::Undeliverable(failure));
             // A control plane that is shutting down dispatches again when it is opened.
             let _closed = shared.send(aggregate, Work::Input(input), Reply::Nobody).await;
         }
@@ -235,32 +234,14 @@ fn effect_message(shared: &Shared, effect: &Effect) -> Option<Message> {
     }
 }
 
-fn request_packet(shared: &Shared, spec: &JobSpec, deadline_at: Timestamp, decision: &Decision) -> BusPacket {
-    let left = deadline_at.duration_since(shared.clock.now()).as_millis();
+/// The job as CAP describes it. `env` repeats what workers on the wire look for there; in this process it is left out,
+/// because the same facts are fields of the request.
+fn request_packet(shared: &Shared, spec: JobSpec, deadline_at: Timestamp, decision: &Decision) -> BusPacket {
+    let now = shared.now();
+    let left = deadline_at.duration_since(now).as_millis();
+    let env = if shared.bus.capabilities().in_process { BTreeMap::new() } else { wire_env(&spec) };
     let meta = &spec.meta;
-    let mut env = BTreeMap::from([
-        ("tenant_id".to_owned(), spec.tenant.to_string()),
-        ("memory_id".to_owned(), spec.memory_id.to_string()),
-        ("context_mode".to_owned(), "raw".to_owned()),
-    ]);
-    if !spec.team.is_empty() {
-        env.insert("team_id".into(), spec.team.to_string());
-    }
-    for (key, value) in [
-        ("workflow_id", spec.workflow.as_ref().map(AsRef::<str>::as_ref)),
-        ("run_id", spec.run.as_ref().map(AsRef::<str>::as_ref)),
-        ("step_id", spec.step.as_ref().map(AsRef::<str>::as_ref)),
-    ] {
-        if let Some(value) = value {
-            env.insert(key.into(), value.to_owned());
-        }
-    }
-    if let Some(constraints) = &decision.constraints
-        && let Ok(text) = serde_json::to_string(&**constraints)
-    {
-        env.insert("CORETEX_POLICY_CONSTRAINTS".into(), text);
-    }
-    let request = JobRequest {
+    let mut request = JobRequest {
         job_id: spec.id.to_string(),
         topic: spec.topic.to_string(),
         priority: spec.priority.wire(),
@@ -271,7 +252,6 @@ fn request_packet(shared: &Shared, spec: &JobSpec, deadline_at: Timestamp, decis
         budget: Some(Budget { deadline_ms: i64::try_from(left.max(1)).unwrap_or(i64::MAX), ..Budget::default() }),
         tenant_id: spec.tenant.to_string(),
         principal_id: spec.principal.to_string(),
-        labels: BTreeMap::clone(&spec.labels),
         meta: Some(JobMetadata {
             tenant_id: spec.tenant.to_string(),
             actor_id: meta.actor_id.clone().unwrap_or_default(),
@@ -287,9 +267,31 @@ fn request_packet(shared: &Shared, spec: &JobSpec, deadline_at: Timestamp, decis
             pack_id: meta.pack_id.clone().unwrap_or_default(),
             labels: meta.labels.clone(),
         }),
+        labels: Arc::unwrap_or_clone(spec.labels),
         ..JobRequest::default()
     };
-    packet(shared, &spec.trace_id, request)
+    if let Some(constraints) = &decision.constraints
+        && let Ok(text) = serde_json::to_string(&**constraints)
+    {
+        request.env.insert("CORETEX_POLICY_CONSTRAINTS".into(), text);
+    }
+    BusPacket::new(&*spec.trace_id, shared.options.sender_id.as_str(), now, request)
+}
+
+fn wire_env(spec: &JobSpec) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::from([
+        ("tenant_id".to_owned(), spec.tenant.to_string()),
+        ("memory_id".to_owned(), spec.memory_id.to_string()),
+        ("context_mode".to_owned(), "raw".to_owned()),
+    ]);
+    let named = [
+        ("team_id", (!spec.team.is_empty()).then_some(&*spec.team)),
+        ("workflow_id", spec.workflow.as_ref().map(AsRef::as_ref)),
+        ("run_id", spec.run.as_ref().map(AsRef::as_ref)),
+        ("step_id", spec.step.as_ref().map(AsRef::as_ref)),
+    ];
+    env.extend(named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))));
+    env
 }
 
 fn alert(shared: &Shared, run: &str, workflow: &str, step: &StepId, title: &str, payload: &Value) -> Message {

@@ -4,8 +4,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{Machine, Rejected, RunEffect};
 use crate::{
-    job::{self, DeadLetter, Failure, JobId, JobInput, JobSpec, JobState, Moves, codes, job_after},
-    workflow::{RetrySpec, RunEvent, StepKind, StepStatus, evolve::RunMut, scope::RunScope},
+    job::{
+        self, DeadLetter, Failure, Job, JobId, JobInput, JobSpec, JobState, Moves, RunId, SpecSource, Topic, codes,
+        job_after,
+    },
+    policy::JobMeta,
+    workflow::{
+        RetrySpec, RunEvent, Step, StepKind, StepRun, StepStatus, Workflow, evolve::RunMut, scope::RunScope,
+        state::RunCore,
+    },
 };
 
 impl Machine<'_> {
@@ -32,15 +39,10 @@ impl Machine<'_> {
             }
         }
         self.record(RunEvent::StepAttempted { step: step.id.clone(), attempt, input });
-        if let Some(spec) = self.spec_of(position) {
-            let moves = job::open(&spec, self.facts);
-            self.absorb(position, &spec, JobState::Pending, moves);
+        if let Some(attempt) = Attempt::of(&self.draft, position) {
+            let moves = job::open(&attempt.spec(), self.facts);
+            self.absorb(position, JobState::Pending, moves);
         }
-    }
-
-    /// The job of the step's open attempt.
-    pub(super) fn spec_of(&self, position: usize) -> Option<Arc<JobSpec>> {
-        spec_of(&self.draft, position)
     }
 
     pub(super) fn take_job(&mut self, id: &JobId, input: JobInput) -> Result<(), Rejected> {
@@ -50,8 +52,7 @@ impl Machine<'_> {
             .and_then(|position| self.draft.step_at(position))
             .filter(|step| step.status != StepStatus::Pending)
             .and_then(|step| step.job.as_deref())
-            .filter(|job| job.id == *id)
-            .cloned();
+            .filter(|job| job.id == *id);
         let (Some(position), Some(job)) = (position, job) else {
             return match input {
                 JobInput::Answered(_) => Err(Rejected::UnknownStep {
@@ -65,20 +66,22 @@ impl Machine<'_> {
         if self.is_over() && !matches!(input, JobInput::Answered(_)) {
             return Ok(());
         }
-        let Some(spec) = self.spec_of(position) else { return Ok(()) };
-        let moves = job::decide(&job, &spec, input, self.facts)?;
-        self.absorb(position, &spec, job.state, moves);
+        let Some(attempt) = Attempt::of(&self.draft, position) else { return Ok(()) };
+        let before = job.state;
+        let moves = job::decide(job, &attempt, input, self.facts)?;
+        self.absorb(position, before, moves);
         self.advance();
         Ok(())
     }
 
     /// Takes over what was decided about a step's job, and decides what it means for the step.
-    pub(super) fn absorb(&mut self, position: usize, spec: &Arc<JobSpec>, before: JobState, moves: Moves) {
+    pub(super) fn absorb(&mut self, position: usize, before: JobState, moves: Moves) {
         let Some(step) = self.step_id(position) else { return };
         self.effects.extend(moves.effects.into_iter().map(RunEffect::Job));
         self.records.opened.extend(moves.opened.map(|request| *request));
         if moves.closed {
-            self.records.closed.push(spec.id.to_string());
+            let job = self.draft.step_at(position).and_then(|step| step.job.as_ref());
+            self.records.closed.extend(job.map(|job| job.id.to_string()));
         }
         for event in moves.events {
             self.record(RunEvent::StepJob { step: step.clone(), event });
@@ -87,7 +90,8 @@ impl Machine<'_> {
         match job.state {
             JobState::Succeeded => self.succeed_job(position),
             state if state.is_terminal() => {
-                let letter = DeadLetter::of(job, before, spec.clone(), self.facts.now);
+                let Some(attempt) = Attempt::of(&self.draft, position) else { return };
+                let letter = DeadLetter::of(job, before, attempt.spec(), self.facts.now);
                 self.fail_job(position, letter);
             }
             _ => {}
@@ -142,40 +146,70 @@ impl Machine<'_> {
     }
 }
 
-/// The job of a step's last attempt, from the definition and the run.
-pub(super) fn spec_of(state: &impl RunMut, position: usize) -> Option<Arc<JobSpec>> {
-    let workflow = state.workflow();
-    let step = workflow.steps().get(position)?;
-    let StepKind::Job { topic, meta, labels, adapter } = &step.kind else { return None };
-    let step_run = state.step_at(position)?;
-    let job = step_run.job.as_ref()?;
-    let core = state.core();
-    let run = core.id.clone()?;
-    let mut all: BTreeMap<String, String> = BTreeMap::clone(&core.labels);
-    all.extend(labels.iter().map(|(key, value)| (key.clone(), value.clone())));
-    all.insert("workflow_id".into(), workflow.id().to_string());
-    all.insert("run_id".into(), run.to_string());
-    all.insert("step_id".into(), step.id.to_string());
-    let principal = meta.actor_id.as_deref().map_or_else(|| core.principal.clone(), Arc::from);
-    Some(Arc::new(JobSpec {
-        id: job.id.clone(),
-        attempt: job.attempt,
-        topic: topic.clone(),
-        tenant: core.tenant.clone(),
-        team: core.team.clone(),
-        principal,
-        meta: meta.clone(),
-        labels: Arc::new(all),
-        priority: core.priority,
-        memory_id: core.memory_id.clone(),
-        adapter_id: adapter.clone(),
-        trace_id: run.shared(),
-        workflow: Some(workflow.id().clone()),
-        run: Some(run),
-        step: Some(step.id.clone()),
-        timeout: step.timeout,
-        input: step_run.input.clone().unwrap_or_else(|| core.input.clone()),
-    }))
+/// The last attempt of a step, lent from the definition and the run: the job is put together when it is needed.
+pub(super) struct Attempt<'a> {
+    workflow: &'a Workflow,
+    step: &'a Step,
+    topic: &'a Topic,
+    meta: &'a Arc<JobMeta>,
+    labels: &'a BTreeMap<String, String>,
+    adapter: Option<&'a Arc<str>>,
+    core: &'a RunCore,
+    run: &'a RunId,
+    state: &'a StepRun,
+    job: &'a Job,
+}
+
+impl<'a> Attempt<'a> {
+    /// `None` when the step makes no jobs, or has made none yet.
+    pub(super) fn of(state: &'a impl RunMut, position: usize) -> Option<Self> {
+        let workflow = state.workflow();
+        let step = workflow.steps().get(position)?;
+        let StepKind::Job { topic, meta, labels, adapter } = &step.kind else { return None };
+        let core = state.core();
+        let step_run = state.step_at(position)?;
+        Some(Self {
+            workflow,
+            step,
+            topic,
+            meta,
+            labels,
+            adapter: adapter.as_ref(),
+            core,
+            run: core.id.as_ref()?,
+            state: step_run,
+            job: step_run.job.as_deref()?,
+        })
+    }
+}
+
+impl SpecSource for Attempt<'_> {
+    fn spec(&self) -> Arc<JobSpec> {
+        let mut labels: BTreeMap<String, String> = BTreeMap::clone(&self.core.labels);
+        labels.extend(self.labels.iter().map(|(key, value)| (key.clone(), value.clone())));
+        labels.insert("workflow_id".into(), self.workflow.id().to_string());
+        labels.insert("run_id".into(), self.run.to_string());
+        labels.insert("step_id".into(), self.step.id.to_string());
+        Arc::new(JobSpec {
+            id: self.job.id.clone(),
+            attempt: self.job.attempt,
+            topic: self.topic.clone(),
+            tenant: self.core.tenant.clone(),
+            team: self.core.team.clone(),
+            principal: self.meta.actor_id.as_deref().map_or_else(|| self.core.principal.clone(), Arc::from),
+            meta: self.meta.clone(),
+            labels: Arc::new(labels),
+            priority: self.core.priority,
+            memory_id: self.core.memory_id.clone(),
+            adapter_id: self.adapter.cloned(),
+            trace_id: self.run.shared(),
+            workflow: Some(self.workflow.id().clone()),
+            run: Some(self.run.clone()),
+            step: Some(self.step.id.clone()),
+            timeout: self.step.timeout,
+            input: self.state.input.clone().unwrap_or_else(|| self.core.input.clone()),
+        })
+    }
 }
 
 /// The wait before the try that follows `attempts` tries: exponential, capped, and shortened by a random share so

@@ -16,12 +16,13 @@ use jiff::Timestamp;
 use super::{Run, RunEvent, StepKind, StepStatus, StoredEvent, draft::Draft, evolve::RunMut};
 use crate::{
     job::{
-        self, Answer, ApprovalRequest, DeadLetter, Effect, Facts, JobInput, JobState, RunId, StepId, Subject, TenantId,
-        WorkflowId,
+        self, Answer, ApprovalRequest, DeadLetter, Effect, Facts, JobInput, JobState, RunId, SpecSource, StepId,
+        Subject, TenantId, WorkflowId,
     },
     value::{Value, Violation},
 };
 
+use attempt::Attempt;
 pub use start::{StartRun, start};
 
 /// What happened to a run, or is asked of it.
@@ -191,7 +192,7 @@ pub fn outstanding(run: &Run, facts: &Facts<'_>) -> Vec<RunEffect> {
     let mut effects = Vec::new();
     for (position, step) in run.steps.iter().enumerate() {
         if let Some(job) = step.job.as_ref().filter(|_| step.status != StepStatus::Pending) {
-            let spec = || attempt::spec_of(run, position);
+            let spec = || Some(Attempt::of(run, position)?.spec());
             match (job.state, &job.decision, job.due_at) {
                 (JobState::Dispatched | JobState::Running, Some(decision), Some(deadline_at)) => {
                     effects.extend(spec().map(|spec| {
@@ -221,7 +222,7 @@ impl Run {
         if job.output.is_none() {
             job.output.clone_from(&self.steps.get(position)?.output);
         }
-        Some((attempt::spec_of(self, position)?, job))
+        Some((Attempt::of(self, position)?.spec(), job))
     }
 }
 

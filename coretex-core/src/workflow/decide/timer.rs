@@ -1,6 +1,6 @@
 //! Time has passed.
 
-use super::Machine;
+use super::{Machine, attempt::Attempt};
 use crate::{
     job::{self, Failure, JobInput, codes},
     workflow::{RunEvent, StepKind, StepStatus, evolve::RunMut},
@@ -33,10 +33,11 @@ impl Machine<'_> {
         match (&step.kind, state.status) {
             (StepKind::Job { .. }, StepStatus::Pending) => self.open_attempt(position),
             (StepKind::Job { .. }, _) => {
-                let Some((job, spec)) = state.job.as_deref().cloned().zip(self.spec_of(position)) else { return };
+                let Some((job, attempt)) = state.job.as_deref().zip(Attempt::of(&self.draft, position)) else { return };
+                let before = job.state;
                 // A tick is legal in every state of a job.
-                if let Ok(moves) = job::decide(&job, &spec, JobInput::Tick, self.facts) {
-                    self.absorb(position, &spec, job.state, moves);
+                if let Ok(moves) = job::decide(job, &attempt, JobInput::Tick, self.facts) {
+                    self.absorb(position, before, moves);
                 }
             }
             (StepKind::Delay { .. }, StepStatus::Running) => self.succeed(position, None),
