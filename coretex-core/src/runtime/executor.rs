@@ -717,11 +717,10 @@ impl Executor {
         }
         entry.phase = Phase::Ready;
         let policy = self.shared.policy.snapshot();
-        // After a refusal whose outcome was unknown, effects of a batch that was applied may not have run.
-        let redone = entry.unsure || entry.queue.iter().any(|command| command.tries > 0);
-        entry.unsure = false;
+        let unsure = std::mem::take(&mut entry.unsure);
         match entry.state.as_ref().map(State::wake) {
-            Some(wake) if redone => {
+            // The batch may have been applied, and what follows from it was left undone.
+            Some(wake) if unsure => {
                 if let Wake::At(due) = wake {
                     // The service reads what it missed from the store.
                     let _gone = self.shared.timers.send(Arm { due, aggregate: aggregate.clone() });
