@@ -48,6 +48,9 @@ pub(super) enum AppendError {
     Failed(StoreError),
 }
 
+/// What is done with each group: its number and its payload.
+pub(super) type Each<'a> = dyn FnMut(u64, &[u8]) -> Result<(), StoreError> + 'a;
+
 /// How the journal is written.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -113,11 +116,7 @@ impl Journal {
 
     /// Opens the journal behind a base that covers the groups up to `base_lsn`, gives every later group to `replay`,
     /// drops what was never acknowledged, and removes segments that are covered.
-    pub(super) fn open(
-        place: Place,
-        base_lsn: u64,
-        replay: &mut dyn FnMut(u64, &[u8]) -> Result<(), StoreError>,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn open(place: Place, base_lsn: u64, replay: &mut Each<'_>) -> Result<Self, StoreError> {
         let mut found = segments(&place)?;
         let Some(start) = found.iter().rposition(|first| *first <= base_lsn + 1) else {
             let message = format!("the file that holds group {} is missing", base_lsn + 1);
@@ -371,11 +370,7 @@ impl Segment<'_> {
     }
 
     /// Gives each group to `each`, in order. `last` says that no segment follows.
-    pub(super) fn walk(
-        &self,
-        last: bool,
-        each: &mut dyn FnMut(u64, &[u8]) -> Result<(), StoreError>,
-    ) -> Result<End, StoreError> {
+    pub(super) fn walk(&self, last: bool, each: &mut Each<'_>) -> Result<End, StoreError> {
         let len = self.file.len().map_err(|e| error::disk("read", self.path, e))?;
         self.check_header(len)?;
         let mut offset = SEGMENT_HEADER;

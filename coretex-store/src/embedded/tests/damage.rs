@@ -68,7 +68,7 @@ fn a_flipped_bit_anywhere_is_named_or_without_effect() {
 #[test]
 fn a_flipped_bit_in_the_last_record_is_named() {
     let (disk, history) = crashed();
-    let path = files(&disk).into_iter().filter(|path| path.starts_with("/data/journal")).next_back().unwrap();
+    let path = files(&disk).into_iter().rfind(|path| path.starts_with("/data/journal")).unwrap();
     let content = disk.content(&path).unwrap();
     let end = content.iter().rposition(|byte| *byte != 0).unwrap();
     for back in 1..300 {

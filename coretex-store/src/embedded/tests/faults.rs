@@ -36,7 +36,7 @@ fn with_fault(n: u64, fault: Fault) -> bool {
         if fault == Fault::NoSpace && store.get(&Key::from("count")).await.is_ok() {
             // A full disk that has space again goes on, and what was refused is not there.
             store.commit(vec![put("later", "x")]).await.remove(0).unwrap_or_else(|error| panic!("{at}: {error}"));
-            verify(&store, &mut shared.lock().unwrap(), &at).await.unwrap();
+            verify_shared(&store, &shared, &at).await.unwrap();
         }
         let _ = store.close().await;
     });
@@ -44,7 +44,7 @@ fn with_fault(n: u64, fault: Fault) -> bool {
     disk.restart();
     run(async {
         let store = open(&disk, tiny()).await.unwrap_or_else(|error| panic!("{at}: {error}"));
-        verify(&store, &mut shared.lock().unwrap(), &at).await.unwrap();
+        verify_shared(&store, &shared, &at).await.unwrap();
         assert!(drive(&store, &shared, 5, 2).await.is_none(), "{at}");
     });
     hit

@@ -187,6 +187,14 @@ async fn verify(store: &EmbeddedStore, history: &mut History, at: &str) -> Resul
     verify_from(store, history, at, true).await
 }
 
+/// [`verify`] for a history that is driven on.
+async fn verify_shared(store: &EmbeddedStore, shared: &Mutex<History>, at: &str) -> Result<(), StoreError> {
+    let mut history = shared.lock().unwrap().clone();
+    let result = verify(store, &mut history, at).await;
+    *shared.lock().unwrap() = history;
+    result
+}
+
 /// [`verify`]; with `all` false, acknowledged steps may be missing from the end.
 async fn verify_from(store: &EmbeddedStore, history: &mut History, at: &str, all: bool) -> Result<(), StoreError> {
     let mut sum = 0;

@@ -51,9 +51,9 @@ fn a_store_is_the_same_after_closing_and_after_dropping() {
         let history = Mutex::new(History::new(4));
         for round in 0..12 {
             let store = open(&disk, tiny()).await.unwrap();
-            verify(&store, &mut history.lock().unwrap(), &format!("round {round}")).await.unwrap();
+            verify_shared(&store, &history, &format!("round {round}")).await.unwrap();
             assert!(drive(&store, &history, 10 + round, round).await.is_none());
-            verify(&store, &mut history.lock().unwrap(), &format!("round {round}, driven")).await.unwrap();
+            verify_shared(&store, &history, &format!("round {round}, driven")).await.unwrap();
             if round % 2 == 0 {
                 store.close().await.unwrap();
                 assert_eq!(disk.paths().iter().filter(|path| path.starts_with("/data/journal")).count(), 1);

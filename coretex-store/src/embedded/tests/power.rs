@@ -1,5 +1,7 @@
 //! Loss of power at any moment: while writing, folding, removing segments, and while recovering from the last one.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::disk::Fault;
 
@@ -15,17 +17,41 @@ fn everything_acknowledged_survives_power_cuts() {
     let only = std::env::var("CORETEX_SEED").ok().and_then(|text| text.parse::<u64>().ok());
     let first = only.unwrap_or(1);
     let (mut cuts, mut acknowledged, mut seed) = (0, 0, first);
+    let mut hits = BTreeMap::new();
     while cuts < wanted && (only.is_none() || seed == first) {
-        let (more, steps) = one_disk(seed);
+        let (more, steps) = one_disk(seed, &mut hits);
         cuts += more;
         acknowledged += steps;
         seed += 1;
     }
     println!("seeds {first} to {}: {cuts} power cuts, {acknowledged} acknowledged batches, none lost", seed - 1);
+    println!("hit: {hits:#?}");
     assert!(only.is_some() || cuts >= wanted, "only {cuts} of {wanted} cuts were made");
+    // Appending, rotating and removing segments, folding, and recovering were all hit.
+    let hit = |phase: &str, whats: &[&str], on: &str| -> u64 {
+        whats.iter().filter_map(|what| hits.get(&format!("{phase}: {what} {on}"))).sum()
+    };
+    for (phase, whats, on) in [
+        ("at work", &["write", "sync"][..], "journal"),
+        ("at work", &["create", "remove", "sync_dir", "set_len"], "journal"),
+        ("at work", &["write", "sync"], "/data/base.redb"),
+        ("opening", &["write", "sync"], "/data/base.redb"),
+    ] {
+        assert!(cuts < 400 || hit(phase, whats, on) > 0, "no cut hit {whats:?} on {on} while {phase}");
+    }
 }
 
-fn one_disk(seed: u64) -> (u64, u64) {
+/// Which phase and operation a cut hit; the name of a journal file does not matter.
+fn place(disk: &SimDisk, opened: bool) -> String {
+    let hit = disk.last_fault().unwrap_or_default();
+    let hit = match hit.split_once(" /data/journal") {
+        Some((what, _)) => format!("{what} journal"),
+        None => hit,
+    };
+    format!("{}: {hit}", if opened { "at work" } else { "opening" })
+}
+
+fn one_disk(seed: u64, hits: &mut BTreeMap<String, u64>) -> (u64, u64) {
     const CUTS: u64 = 10;
     let disk = SimDisk::new(seed);
     let mut dice = Dice(seed);
@@ -37,6 +63,7 @@ fn one_disk(seed: u64) -> (u64, u64) {
         // Now and then so soon that it hits the recovery from the last one; the first one even hits creation.
         let ahead = if dice.below(3) == 0 { 1 + dice.below(40) } else { 1 + dice.below(900) };
         disk.fault_at(disk.stats().ops + ahead, Fault::PowerCut);
+        let mut opened = false;
         run(async {
             let store = match open(&disk, tiny()).await {
                 Ok(store) => store,
@@ -45,6 +72,7 @@ fn one_disk(seed: u64) -> (u64, u64) {
                     return;
                 }
             };
+            opened = disk.is_powered();
             if let Err(error) = verify(&store, &mut history, &at).await {
                 assert!(!disk.is_powered(), "{at}: it cannot be read: {error}");
                 return;
@@ -66,10 +94,14 @@ fn one_disk(seed: u64) -> (u64, u64) {
                 );
             }
         });
+        // A cut between two operations is made, too, but not counted.
+        if !disk.is_powered() {
+            *hits.entry(place(&disk, opened)).or_insert(0) += 1;
+            cuts += 1;
+        }
         disk.clear_faults();
         disk.cut_power();
         disk.restart();
-        cuts += 1;
     }
     run(async {
         let at = format!("CORETEX_SEED={seed}, at the end");
