@@ -2,7 +2,7 @@
 //!
 //! The test starts itself as a child, which commits and says what was acknowledged; the parent kills it, opens the
 //! directory, and compares.
-#![allow(missing_docs, reason = "a test")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -95,7 +95,7 @@ fn acknowledged_commits_survive_a_killed_process() {
     let rounds = std::env::var("CORETEX_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10u64);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("data");
-    let mut acknowledged = vec![0u64; LANES];
+    let mut acknowledged = [0u64; LANES];
     let mut total = 0;
     for round in 0..rounds {
         let mut child = Command::new(std::env::current_exe().unwrap())

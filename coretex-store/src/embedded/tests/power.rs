@@ -10,7 +10,9 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// Each seed is one disk that loses power several times. `CORETEX_CUTS` says how many cuts are wanted (at least),
-/// `CORETEX_SEED` runs that seed alone.
+/// `CORETEX_SEED` runs that seed alone. The
+/// seed fixes the history and what the disk does; which thread comes first is left to the machine, so a rare failure
+/// may need several runs of its seed.
 #[test]
 fn everything_acknowledged_survives_power_cuts() {
     let wanted = number("CORETEX_CUTS", 400);
