@@ -3,7 +3,7 @@
 //! | feature | unlocks |
 //! |---|---|
 //! | `embedded` (default) | [`embedded::EmbeddedStore`]: one directory, one process, no server |
-//! | `testing` | [`disk::SimDisk`], a disk that tears writes, fills up and loses power |
+//! | `testing` | `disk::SimDisk`, a disk that tears writes, fills up and loses power |
 
 #[cfg(feature = "embedded")]
 pub mod disk;
