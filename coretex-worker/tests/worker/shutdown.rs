@@ -46,7 +46,7 @@ async fn a_drain_lets_jobs_finish_and_takes_no_more() {
 async fn jobs_that_outlive_the_grace_are_asked_dropped_and_given_back() {
     let mut rig = Rig::new().await;
     let builder = rig.worker().drain_grace(ms(1_000)).cancel_grace(ms(200));
-    let builder = builder.handle("job.deaf", || std::future::pending::<Output<()>>());
+    let builder = builder.handle("job.deaf", std::future::pending::<Output<()>>);
     let builder = builder.handle(TOPIC, |cancel: Cancel| async move {
         assert_eq!(cancel.cancelled().await, CancelReason::Shutdown);
         Err::<(), _>(JobError::fatal("interrupted", "stopped half-way"))
