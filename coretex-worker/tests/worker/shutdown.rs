@@ -89,6 +89,24 @@ async fn a_stop_cuts_a_drain_short() {
 }
 
 #[tokio::test]
+async fn a_job_whose_result_nobody_takes_is_given_back_when_the_worker_stops() {
+    use std::sync::atomic::Ordering;
+    let mut rig = Rig::new().await;
+    let worker = rig.worker().cancel_grace(ms(100)).handle(TOPIC, tell).build().unwrap().start().await.unwrap();
+    rig.bus.refuse_results.store(u32::MAX, Ordering::SeqCst);
+    rig.send(job("r:a@1"), json!(null)).await;
+    rig.clock.advance(Duration::from_secs(60)).await;
+    let mut stopped = Box::pin(worker.stop());
+    assert!(stopped.as_mut().now_or_never().is_none());
+    rig.clock.advance(ms(100)).await;
+    stopped.await;
+    assert_eq!((worker.stats().given_back, worker.stats().active), (1, 0));
+    rig.bus.refuse_results.store(0, Ordering::SeqCst);
+    let _next = rig.worker().id("next").handle(TOPIC, tell).build().unwrap().start().await.unwrap();
+    assert_eq!(rig.result().await.output, Some(json!("next delivery 2")));
+}
+
+#[tokio::test]
 async fn a_job_for_this_worker_alone_is_answered_when_it_stops() {
     let mut rig = Rig::new().await;
     let gate = Arc::new(Semaphore::new(0));
