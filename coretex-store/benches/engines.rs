@@ -31,7 +31,9 @@ use std::{
 
 use bytes::Bytes;
 
+use coretex_core::ports::{Batch, Key, Store, SystemClock, memory::MemoryStore};
 use coretex_store::disk::{Disk, DiskFile, DiskLock, Fault, RealDisk, RedbFile, SimDisk};
+use coretex_store::embedded::{EmbeddedStore, Options};
 use redb::{Database, TableDefinition};
 use tokio::sync::oneshot;
 
@@ -406,6 +408,17 @@ fn measure_engine(time: Duration, counted: &Counted, mut engine: impl Engine) ->
     line
 }
 
+/// Through the port, as the runtime uses it.
+fn measure_store(time: Duration, counted: &Counted, store: Arc<dyn Store>) -> Line {
+    measure(time, counted, move |run, seq, event| {
+        let store = store.clone();
+        async move {
+            let batch = Batch::new().append(Key::new(run), seq, vec![event]);
+            store.commit(vec![batch]).await.remove(0).unwrap();
+        }
+    })
+}
+
 /// Appends to redb alone on a simulated disk, cuts the power, and counts what was acknowledged and lost.
 fn power_cuts_on_redb(cuts: u64) -> (u64, u64) {
     let (mut acknowledged, mut lost) = (0, 0);
@@ -479,9 +492,18 @@ fn main() {
     let dir4 = fresh("journal");
     measure_engine(time, &counted, Journal::new(&counted, &dir4)).print("journal sketch + redb behind", limit);
 
+    let dir5 = fresh("store");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let options = Options::new(&dir5);
+    let opened = EmbeddedStore::open_on(options, Arc::new(counted.clone()), Arc::new(SystemClock));
+    let store = runtime.block_on(opened).unwrap();
+    measure_store(time, &counted, Arc::new(store.clone())).print("embedded store", limit);
+    runtime.block_on(store.close()).unwrap();
+    measure_store(time, &counted, Arc::new(MemoryStore::new(Arc::new(SystemClock)))).print("memory store", limit);
+
     let (acknowledged, lost) = power_cuts_on_redb(60);
     println!("redb alone, 60 simulated power cuts: {acknowledged} events acknowledged, {lost} lost");
-    for dir in [dir, dir2, dir3, dir4, root.join(format!("coretex-engines-{}-sync", std::process::id()))] {
+    for dir in [dir, dir2, dir3, dir4, dir5, root.join(format!("coretex-engines-{}-sync", std::process::id()))] {
         let _ = std::fs::remove_dir_all(dir);
     }
 }

@@ -1,0 +1,3 @@
+//! What the embedded store must survive.
+
+mod conformance;
