@@ -196,7 +196,8 @@ impl Submission {
             ("project_id", &self.project_id),
             ("context_mode", &self.context_mode),
         ];
-        payload.extend(texts.iter().filter(|(_, text)| !text.is_empty()).map(|(key, text)| ((*key).into(), json!(text))));
+        payload
+            .extend(texts.iter().filter(|(_, text)| !text.is_empty()).map(|(key, text)| ((*key).into(), json!(text))));
         let counts = [
             ("max_input_tokens", self.max_input_tokens),
             ("max_output_tokens", self.max_output_tokens),
