@@ -106,14 +106,11 @@ impl Show {
     }
 
     /// What the webhook got.
-    pub(super) fn posted(&self, run: &Run, posted: &Value) {
-        let view = RunView::of(run);
-        let summary = view.as_ref().and_then(|view| view.steps.get("summarise")?.output.as_ref());
-        let again = if posted.get("accepted").and_then(Value::as_bool) == Some(false) { " (taken before the crash)" } else { "" };
+    pub(super) fn posted(&self, received: &Value) {
         say("");
-        say(&format!("  The webhook received, once{again}:"));
+        say("  The webhook received, once:");
         say("");
-        self.body(summary.unwrap_or(&Value::Null));
+        self.body(received.get("summary").unwrap_or(&Value::Null));
     }
 
     pub(super) fn look_further(&self, run: &RunId, data: &Path) {
@@ -166,6 +163,9 @@ fn line(event: &TimelineEvent, run: &Run) -> Option<(&'static str, String, Strin
         "step_completed" => {
             let view = RunView::of(run)?;
             let note = view.steps.get(&step)?.output.as_ref()?.get("note")?.as_str()?.to_owned();
+            if note.is_empty() {
+                return None;
+            }
             ("+", note)
         }
         "step_retry_scheduled" => (">", format!("tried again soon: {}", message())),

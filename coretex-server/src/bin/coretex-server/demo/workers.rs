@@ -99,6 +99,7 @@ async fn echo(RawInput(input): RawInput) -> RawOutput {
 #[derive(Debug)]
 pub(crate) struct Crew {
     workers: Vec<RunningWorker>,
+    pub(super) receiver: Arc<Receiver>,
 }
 
 impl Crew {
@@ -129,7 +130,7 @@ impl Crew {
             outbound.build()?.start().await?,
             echoes.build()?.start().await?,
         ];
-        Ok(Self { workers })
+        Ok(Self { workers, receiver })
     }
 
     /// Lets them finish.
