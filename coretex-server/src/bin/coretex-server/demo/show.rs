@@ -34,7 +34,11 @@ impl Show {
         say("");
         say(&format!("  workflow   incident-enricher   {}", paint.dim("fetch > summarise > approve > post")));
         say(&format!("  policy     safety.yaml         {}", paint.dim("nothing runs that no rule allows")));
-        say(&format!("  state      {:<19} {}", data.display(), paint.dim("durable: kill this at any time, start it again")));
+        say(&format!(
+            "  state      {:<19} {}",
+            data.display(),
+            paint.dim("durable: kill this at any time, start it again")
+        ));
     }
 
     pub(super) fn run(&self, id: &RunId, resumed: Option<&Run>) {
@@ -120,7 +124,10 @@ impl Show {
         let data = data.display();
         say("");
         say(&format!("  {}", paint.bold("Look further")));
-        say(&format!("    {server} dev --demo-workers --data-dir {data}   {}", paint.dim("# prints address and key to export")));
+        say(&format!(
+            "    {server} dev --demo-workers --data-dir {data}   {}",
+            paint.dim("# prints address and key to export")
+        ));
         say(&format!("    {ctl} run timeline {run}"));
         say(&format!("    {ctl} run start incident-enricher --input examples/incident-enricher/incident.json"));
         say(&format!("    files: examples/incident-enricher, {data}/webhook.jsonl"));
