@@ -167,12 +167,14 @@ impl Client {
 
     async fn call(&self, method: Method, path: &str, sent: Sent) -> Result<Value, ClientError> {
         let response = self.send(method, path, sent).await?;
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|error| self.broken(&error))?;
+        let body =
+            Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|error| self.broken(&error))?;
         let bytes = body.to_bytes();
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
-        Ok(serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())))
+        Ok(serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())))
     }
 
     /// Follows the server-sent events of `path`, after the event `last` if there is one.

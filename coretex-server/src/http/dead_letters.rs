@@ -1,11 +1,7 @@
 //! `/api/v1/dlq`: jobs given up.
 
 use axum::{Json, extract::State, http::StatusCode};
-use coretex_core::{
-    job::JobId,
-    runtime::ListPage,
-    value::Value,
-};
+use coretex_core::{job::JobId, runtime::ListPage, value::Value};
 use serde_json::json;
 
 use super::{
@@ -32,7 +28,11 @@ async fn read(api: &Api, caller: &Caller, params: &Params) -> Result<ListPage<Va
 }
 
 /// 204, also when there is none.
-pub(super) async fn delete(State(api): State<Api>, caller: Caller, Ids(id): Ids<String>) -> Result<StatusCode, Problem> {
+pub(super) async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids(id): Ids<String>,
+) -> Result<StatusCode, Problem> {
     match api.plane.delete_dead_letter(&caller.0, &JobId::parse(&id)?).await {
         Err(error) if error.code() != "dead_letter_not_found" => Err(error.into()),
         _ => Ok(StatusCode::NO_CONTENT),
@@ -40,7 +40,11 @@ pub(super) async fn delete(State(api): State<Api>, caller: Caller, Ids(id): Ids<
 }
 
 /// Submits the job once more, as it was. 200 with the id of the new one.
-pub(super) async fn retry(State(api): State<Api>, caller: Caller, Ids(id): Ids<String>) -> Result<Json<Value>, Problem> {
+pub(super) async fn retry(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids(id): Ids<String>,
+) -> Result<Json<Value>, Problem> {
     let job = api.plane.retry_dead_letter(&caller.0, &JobId::parse(&id)?).await?;
     Ok(Json(json!({"job_id": job})))
 }

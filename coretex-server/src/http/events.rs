@@ -46,8 +46,9 @@ pub(super) async fn follow(
     }
     let watch = api.plane.watch(&caller.0, &id, from).await?;
     let events = stream::unfold((watch, api.shared.closing.clone()), next);
-    let mut response =
-        Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)).text("still here")).into_response();
+    let mut response = Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)).text("still here"))
+        .into_response();
     // A proxy that gathers an answer before it passes it on would hold events back.
     response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache, no-transform"));
     response.headers_mut().insert("x-accel-buffering", header::HeaderValue::from_static("no"));

@@ -127,7 +127,11 @@ fn media_type(headers: &HeaderMap) -> Result<bool, Problem> {
     let kind = text.split(';').next().unwrap_or_default().trim();
     match kind {
         "application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml" => Ok(true),
-        "" | "application/json" | "text/json" | "text/plain" | "application/octet-stream"
+        ""
+        | "application/json"
+        | "text/json"
+        | "text/plain"
+        | "application/octet-stream"
         | "application/x-www-form-urlencoded" => Ok(false),
         kind if kind.ends_with("+json") => Ok(false),
         kind => Err(Problem::new(
@@ -163,7 +167,8 @@ fn shape<T: DeserializeOwned>(mut value: Value) -> Result<T, Problem> {
     if !value.is_object() {
         return Err(Problem::bad_request("body_not_object", "the body is JSON, but not an object"));
     }
-    serde_json::from_value(value).map_err(|error| Problem::bad_request("field_invalid", format!("the body does not fit: {error}")))
+    serde_json::from_value(value)
+        .map_err(|error| Problem::bad_request("field_invalid", format!("the body does not fit: {error}")))
 }
 
 /// Removes members that are `null`: the platform's clients send them for what they do not set.

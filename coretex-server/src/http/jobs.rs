@@ -91,16 +91,12 @@ pub(super) async fn submit(
             if !body.principal_id.is_empty() {
                 caller.id = body.principal_id.as_str().into();
             }
-            let request = body.into_request(&api, tenant_text(&caller), &caller.id)?.id(id.clone());
+            let request = body.into_request(&api, caller.tenant.as_str(), &caller.id)?.id(id.clone());
             api.plane.submit_job(&caller, request).await?;
             id.to_string()
         }
     };
     Ok(Json(json!({"job_id": id, "trace_id": trace})))
-}
-
-fn tenant_text(principal: &coretex_core::governance::Principal) -> &str {
-    principal.tenant.as_str()
 }
 
 /// The id of the job that `key` names within `tenant`: the same for ever, so that a repeat needs no record.
@@ -196,7 +192,8 @@ impl Submission {
             ("project_id", &self.project_id),
             ("context_mode", &self.context_mode),
         ];
-        payload.extend(texts.iter().filter(|(_, text)| !text.is_empty()).map(|(key, text)| ((*key).into(), json!(text))));
+        payload
+            .extend(texts.iter().filter(|(_, text)| !text.is_empty()).map(|(key, text)| ((*key).into(), json!(text))));
         let counts = [
             ("max_input_tokens", self.max_input_tokens),
             ("max_output_tokens", self.max_output_tokens),

@@ -104,8 +104,8 @@ fn instant(params: &Params, name: &str) -> Result<Option<i64>, Problem> {
     }
     Ok(params.number::<i64>(name)?.map(|number| match number {
         ..1_000_000_000_000 => number,
-        ..1_000_000_000_000_000 => number / 1_000,
-        ..1_000_000_000_000_000_000 => number / 1_000_000,
+        1_000_000_000_000..1_000_000_000_000_000 => number / 1_000,
+        1_000_000_000_000_000..1_000_000_000_000_000_000 => number / 1_000_000,
         _ => number / 1_000_000_000,
     }))
 }
@@ -148,7 +148,11 @@ pub(super) async fn timeline(
 }
 
 /// 204. A run that has not ended is cancelled first, or refused with 409.
-pub(super) async fn delete(State(api): State<Api>, caller: Caller, Ids(id): Ids<String>) -> Result<StatusCode, Problem> {
+pub(super) async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids(id): Ids<String>,
+) -> Result<StatusCode, Problem> {
     api.plane.delete_run(&caller.0, &RunId::parse(&id)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -25,7 +25,9 @@ pub(super) fn check_tenant(caller: &Caller, named: Option<&str>) -> Result<(), P
 pub(super) fn workflow(spec: &WorkflowSpec) -> Value {
     let mut value = json!(spec);
     if let Value::Object(fields) = &mut value {
-        for key in ["id", "org_id", "team_id", "name", "description", "version", "created_by", "created_at", "updated_at"] {
+        for key in
+            ["id", "org_id", "team_id", "name", "description", "version", "created_by", "created_at", "updated_at"]
+        {
             fields.entry(key).or_insert_with(|| json!(""));
         }
         fields.entry("timeout_sec").or_insert_with(|| json!(0));
@@ -51,7 +53,12 @@ pub(super) fn run(run: &Run) -> Option<Value> {
 }
 
 /// What lists of jobs show, and the beginning of what a job shows.
-fn record(spec: &JobSpec, state: JobState, updated_at: jiff::Timestamp, decision: Option<&Decision>) -> Map<String, Value> {
+fn record(
+    spec: &JobSpec,
+    state: JobState,
+    updated_at: jiff::Timestamp,
+    decision: Option<&Decision>,
+) -> Map<String, Value> {
     let meta = &spec.meta;
     let mut fields = Map::new();
     fields.insert("id".into(), json!(spec.id));

@@ -5,11 +5,7 @@ use axum::{
     extract::{Request, State},
     http::StatusCode,
 };
-use coretex_core::{
-    job::WorkflowId,
-    value::Value,
-    workflow::Workflow,
-};
+use coretex_core::{job::WorkflowId, value::Value, workflow::Workflow};
 use serde_json::{Map, json};
 
 use super::{
@@ -99,7 +95,11 @@ pub(super) async fn show(State(api): State<Api>, caller: Caller, Ids(id): Ids<St
 }
 
 /// 204. Runs that are under way keep their definition.
-pub(super) async fn delete(State(api): State<Api>, caller: Caller, Ids(id): Ids<String>) -> Result<StatusCode, Problem> {
+pub(super) async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids(id): Ids<String>,
+) -> Result<StatusCode, Problem> {
     api.plane.delete_workflow(&caller.0, &WorkflowId::parse(&id)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -58,7 +58,8 @@ pub(crate) async fn dev(args: DevArgs) -> anyhow::Result<ExitCode> {
     if !address.ip().is_loopback() && key::given().is_none() {
         bail!("`dev` listens on this machine alone; set CORETEX_API_KEY to listen on {address}");
     }
-    let policy = if common.policy.is_empty() { YamlPolicy::development()? } else { YamlPolicy::from_files(&common.policy)? };
+    let policy =
+        if common.policy.is_empty() { YamlPolicy::development()? } else { YamlPolicy::from_files(&common.policy)? };
     let key = key::given_or_kept(&data_dir)?;
     run(common, &data_dir, address, policy, &key).await
 }

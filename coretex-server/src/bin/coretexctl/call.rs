@@ -38,7 +38,11 @@ pub(crate) async fn call(client: &Client, command: Command, json: bool) -> anyho
                 let part = |name: &str, member: &str| text(status.get(name).unwrap_or(&Value::Null), member);
                 println!("server    {} ({})", client.server(), part("build", "version"));
                 println!("up        {} s", number(&status, "uptime_seconds"));
-                println!("store     {} ({})", part("store", "name"), if part("redis", "ok") == "true" { "ok" } else { "does not answer" });
+                println!(
+                    "store     {} ({})",
+                    part("store", "name"),
+                    if part("redis", "ok") == "true" { "ok" } else { "does not answer" }
+                );
                 println!("bus       {}", part("bus", "name"));
                 println!("policy    {}", part("policy", "snapshot"));
                 println!("workers   {}", part("workers", "count"));
@@ -56,7 +60,12 @@ async fn workflow(client: &Client, verb: Workflow, json: bool) -> anyhow::Result
             let kind = if as_json { "application/json" } else { "application/yaml" };
             let answer = client.post("/api/v1/workflows", Sent::text(body, kind)).await?;
             for warning in answer.get("warnings").map(items).into_iter().flatten() {
-                eprintln!("warning: {}: {}; {}", text(warning, "path"), text(warning, "message"), text(warning, "help"));
+                eprintln!(
+                    "warning: {}: {}; {}",
+                    text(warning, "path"),
+                    text(warning, "message"),
+                    text(warning, "help")
+                );
             }
             show(&answer, json, || println!("{}", text(&answer, "id")));
         }
@@ -67,7 +76,13 @@ async fn workflow(client: &Client, verb: Workflow, json: bool) -> anyhow::Result
                 for workflow in items(&list) {
                     let steps = workflow.get("steps").and_then(Value::as_object).map_or(0, serde_json::Map::len);
                     let updated = text(workflow, "updated_at").chars().take(19).collect();
-                    table.row([text(workflow, "id"), text(workflow, "version"), steps.to_string(), updated, text(workflow, "name")]);
+                    table.row([
+                        text(workflow, "id"),
+                        text(workflow, "version"),
+                        steps.to_string(),
+                        updated,
+                        text(workflow, "name"),
+                    ]);
                 }
                 table.print("no workflows; store one with `coretexctl workflow create FILE`");
             });
@@ -106,7 +121,13 @@ async fn run(client: &Client, verb: Run, json: bool) -> anyhow::Result<ExitCode>
                 let mut table = Table::new(["RUN", "WORKFLOW", "STATUS", "CREATED", "ERROR"]);
                 for run in page.get("items").map(items).into_iter().flatten() {
                     let created = text(run, "created_at").chars().take(19).collect();
-                    table.row([text(run, "id"), text(run, "workflow_id"), text(run, "status"), created, text(run, "error")]);
+                    table.row([
+                        text(run, "id"),
+                        text(run, "workflow_id"),
+                        text(run, "status"),
+                        created,
+                        text(run, "error"),
+                    ]);
                 }
                 table.print("no runs; start one with `coretexctl run start WORKFLOW`");
             });
@@ -172,7 +193,16 @@ async fn job(client: &Client, verb: Job, json: bool) -> anyhow::Result<()> {
         Job::Get { id } => {
             let job = client.get(&format!("/api/v1/jobs/{}", part(&id))).await?;
             show(&job, json, || {
-                for name in ["id", "state", "topic", "safety_decision", "safety_reason", "worker_id", "error_code", "error_message"] {
+                for name in [
+                    "id",
+                    "state",
+                    "topic",
+                    "safety_decision",
+                    "safety_reason",
+                    "worker_id",
+                    "error_code",
+                    "error_message",
+                ] {
                     let value = text(&job, name);
                     if !value.is_empty() {
                         println!("{name:<16} {value}");
@@ -227,7 +257,13 @@ async fn dlq(client: &Client, verb: Dlq, json: bool) -> anyhow::Result<()> {
                 let mut table = Table::new(["JOB", "TOPIC", "CODE", "TRIES", "REASON"]);
                 for letter in items(&list) {
                     let tries = number(letter, "attempts").to_string();
-                    table.row([text(letter, "job_id"), text(letter, "topic"), text(letter, "reason_code"), tries, text(letter, "reason")]);
+                    table.row([
+                        text(letter, "job_id"),
+                        text(letter, "topic"),
+                        text(letter, "reason_code"),
+                        tries,
+                        text(letter, "reason"),
+                    ]);
                 }
                 table.print("no job was given up");
             });

@@ -51,8 +51,12 @@ fn hint(error: &ClientError) -> Option<&'static str> {
             "  start a server with `coretex-server dev`, or say where it is: --server http://HOST:PORT, or CORETEX_SERVER",
         ),
         ClientError::Refused { code, .. } => match code.as_str() {
-            "api_key_missing" => Some("  give the key with --api-key, or CORETEX_API_KEY; `coretex-server dev` prints it at its start"),
-            "api_key_wrong" => Some("  the server was started with another key; `coretex-server dev` prints its key at its start"),
+            "api_key_missing" => {
+                Some("  give the key with --api-key, or CORETEX_API_KEY; `coretex-server dev` prints it at its start")
+            }
+            "api_key_wrong" => {
+                Some("  the server was started with another key; `coretex-server dev` prints its key at its start")
+            }
             "workflow_not_found" => Some("  `coretexctl workflow list` shows what there is"),
             "run_not_found" => Some("  `coretexctl run list` shows what there is"),
             "approval_not_found" | "step_not_waiting" => Some("  `coretexctl approval list` shows what waits"),

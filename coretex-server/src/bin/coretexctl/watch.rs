@@ -77,7 +77,12 @@ pub(crate) fn line(event: &Value) {
     };
     let mut rest = text(event, "status");
     let data = event.get("data").unwrap_or(&Value::Null);
-    for (name, value) in [("decision", text(data, "decision")), ("rule", text(data, "rule_id")), ("by", text(data, "by")), ("worker", text(data, "worker_id"))] {
+    for (name, value) in [
+        ("decision", text(data, "decision")),
+        ("rule", text(data, "rule_id")),
+        ("by", text(data, "by")),
+        ("worker", text(data, "worker_id")),
+    ] {
         if !value.is_empty() {
             rest.push_str(&format!("  {name}={value}"));
         }

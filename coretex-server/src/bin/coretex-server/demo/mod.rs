@@ -104,12 +104,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Err(_) => TcpListener::bind("127.0.0.1:0").await.context("no port of this machine is free")?,
     };
     let address = listener.local_addr()?;
-    let api = tokio::spawn(coretex_server::serve(
-        listener,
-        plane.clone(),
-        Auth::key(&key.text),
-        std::future::pending(),
-    ));
+    let api =
+        tokio::spawn(coretex_server::serve(listener, plane.clone(), Auth::key(&key.text), std::future::pending()));
 
     let me = Principal::human("demo");
     let show = Show::new();
@@ -171,7 +167,10 @@ impl Demo {
             match next {
                 Next::Event(event) => {
                     let run = self.plane.run(&self.me, &self.run).await?;
-                    if event.step_id.as_deref() == Some(GATE) && event.kind != "step_waiting" && question.take().is_some() {
+                    if event.step_id.as_deref() == Some(GATE)
+                        && event.kind != "step_waiting"
+                        && question.take().is_some()
+                    {
                         terminal::say("");
                     }
                     self.show.event(&event, &run, event.seq <= seen);
@@ -206,7 +205,7 @@ impl Demo {
         self.show.summary(run);
         let question = ask::Question::new(PATIENCE);
         if !question.at_terminal() {
-            self.show.how_to_answer(&self.run, GATE, self.address, &self.key.text);
+            self.show.how_to_answer(&self.run, GATE, self.address, &self.key);
         }
         question.prompt();
         Ok(Some(question))
@@ -214,7 +213,8 @@ impl Demo {
 
     async fn answer(&self, approved: bool) -> anyhow::Result<()> {
         let reason = if self.args.approve { "demo --approve" } else { "" };
-        let answer = Answer { approved, by: self.me.id.clone(), role: "".into(), reason: reason.into(), note: "".into() };
+        let answer =
+            Answer { approved, by: self.me.id.clone(), role: "".into(), reason: reason.into(), note: "".into() };
         match self.plane.answer_step(&self.me, &self.run, &StepId::parse(GATE)?, answer).await {
             // Somebody else was faster; the timeline says who.
             Err(error) if error.code() == "step_not_waiting" => Ok(()),
@@ -229,7 +229,8 @@ impl Demo {
             RunStatus::Failed if run.failed_step() == Some(GATE) => self.show.rejected(),
             _ => {
                 self.show.look_further(&self.run, &self.args.data_dir);
-                let why = run.failure().map_or_else(|| run.status().as_str().to_owned(), |found| found.message.to_string());
+                let why =
+                    run.failure().map_or_else(|| run.status().as_str().to_owned(), |found| found.message.to_string());
                 bail!("the run did not succeed: {why}");
             }
         }

@@ -122,7 +122,8 @@ mod tests {
     #[test]
     fn the_error_that_stands_out_is_named_with_the_change_before_it() {
         let incident = serde_json::from_str(super::super::INCIDENT).unwrap();
-        let evidence = super::super::EVIDENCE.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let evidence =
+            super::super::EVIDENCE.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
         let summary = of(&incident, &evidence).unwrap();
         assert!(summary.facts[0].starts_with("PaymentTimeout is "), "{summary:?}");
         assert!(summary.facts[3].contains("pool of 4 instead of 64"), "{summary:?}");
