@@ -1,4 +1,5 @@
 //! `coretexctl` against a real server process.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -13,7 +13,10 @@ use coretex_core::{
 };
 use jiff::Timestamp;
 
-use crate::terminal::{Paint, ctl, say};
+use crate::{
+    key::Key,
+    terminal::{Paint, ctl, say},
+};
 
 #[derive(Debug)]
 pub(super) struct Show {
@@ -85,10 +88,12 @@ impl Show {
         }
     }
 
-    pub(super) fn how_to_answer(&self, run: &RunId, step: &str, address: SocketAddr, key: &str) {
+    pub(super) fn how_to_answer(&self, run: &RunId, step: &str, address: SocketAddr, key: &Key) {
         say("  Nobody sits at this terminal. Within a minute, answer from another one:");
         say("");
-        say(&format!("    export CORETEX_SERVER=http://{address} CORETEX_API_KEY={key}"));
+        // A key that was given is the caller's to know, and nobody else's.
+        let key = if key.made { format!(" CORETEX_API_KEY={}", key.text) } else { String::new() };
+        say(&format!("    export CORETEX_SERVER=http://{address}{key}"));
         say(&format!("    {} approval approve {run}:{step}", ctl()));
         say("");
         say("  or start the demo again with --approve.");
