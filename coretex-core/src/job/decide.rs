@@ -333,10 +333,17 @@ fn request(spec: &JobSpec) -> PolicyRequest<'_> {
     }
 }
 
-/// `now + wait`, or the end of time.
+/// `now + wait`, or the end of time, in whole microseconds.
 pub(crate) fn job_after(now: jiff::Timestamp, wait: Duration) -> jiff::Timestamp {
     jiff::SignedDuration::try_from(wait)
         .ok()
         .and_then(|wait| now.checked_add(wait).ok())
-        .unwrap_or(jiff::Timestamp::MAX)
+        .map_or(jiff::Timestamp::MAX, whole_micros)
+}
+
+/// `at`, rounded up to whole microseconds: the time of a decision has no finer parts, so a deadline that had some would
+/// not be due yet when its timer fires.
+pub(crate) fn whole_micros(at: jiff::Timestamp) -> jiff::Timestamp {
+    let whole = jiff::Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at);
+    if whole < at { whole.checked_add(jiff::SignedDuration::from_micros(1)).unwrap_or(whole) } else { whole }
 }

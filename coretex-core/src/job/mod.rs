@@ -30,8 +30,8 @@ mod tests;
 
 pub use approval::{Answer, ApprovalGrant, ApprovalRequest, Subject};
 pub use dead_letter::{DeadLetter, codes};
-pub(crate) use decide::job_after;
 pub use decide::{Effect, JobInput, Moves, Rejected, SpecSource, decide, open};
+pub(crate) use decide::{job_after, whole_micros};
 pub use event::JobEvent;
 pub use facts::Facts;
 pub use id::{IdError, JobId, RunId, StepId, TenantId, Topic, WorkflowId};

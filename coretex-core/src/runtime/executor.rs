@@ -43,8 +43,8 @@ pub(super) struct Command {
     pub(super) aggregate: AggregateId,
     pub(super) work: Work,
     pub(super) reply: Reply,
-    /// Virtual time stands still until the work is done.
-    pub(super) _busy: Busy,
+    /// Virtual time stands still until the work is done, but for the time that it has to wait out.
+    pub(super) busy: Busy,
     /// How often a commit of it was refused.
     pub(super) tries: u32,
 }
@@ -54,6 +54,10 @@ pub(super) struct Command {
 const MAX_UNDER_WAY: usize = 4_096;
 /// Tries of a caller's work before the caller is told; deliveries and timers are tried until they succeed.
 const CALLER_TRIES: u32 = 8;
+/// Refusals that are answered by another try at once.
+const PROMPT_TRIES: u32 = 2;
+/// The wait after those; it doubles from then on.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
 
 /// Something decided whose batch, or whose predecessor's, is on its way.
 #[derive(Debug)]
@@ -71,6 +75,9 @@ struct Pending {
 enum Phase {
     /// The state is being read; inputs queue.
     Loading,
+    /// As `Loading`, after a wait. Inputs queue without holding time; deliveries go back to the bus, which holds time
+    /// for what it has handed out and keeps them as well as we can.
+    BackingOff,
     /// Inputs are decided.
     Ready,
     /// A batch was refused; those after it come back refused, then the state is read again.
@@ -86,6 +93,8 @@ struct Entry {
     queue: VecDeque<Command>,
     redo: Vec<Command>,
     refused: Option<StoreError>,
+    /// A batch may have been applied whose effects did not run.
+    unsure: bool,
     timer: Option<Timestamp>,
     waiters: Vec<oneshot::Sender<Result<Arc<Run>, PlaneError>>>,
     stamp: u64,
@@ -101,6 +110,7 @@ impl Entry {
             queue: VecDeque::new(),
             redo: Vec::new(),
             refused: None,
+            unsure: false,
             timer: None,
             waiters: Vec::new(),
             stamp: 0,
@@ -273,7 +283,7 @@ impl Executor {
                 AggregateId::Job(_) => Input::Job(crate::job::JobInput::Tick),
             };
             let busy = self.shared.clock.busy();
-            let command = Command { aggregate, work: Work::Input(input), reply: Reply::Nobody, _busy: busy, tries: 0 };
+            let command = Command { aggregate, work: Work::Input(input), reply: Reply::Nobody, busy, tries: 0 };
             self.local.push_back(command);
         }
         if !self.local.is_empty() {
@@ -296,6 +306,11 @@ impl Executor {
         }
         match self.entries.get_mut(&command.aggregate) {
             Some(entry) if entry.phase == Phase::Ready => self.decide(command, policy),
+            Some(entry) if entry.phase == Phase::BackingOff => {
+                let mut queue = VecDeque::from([command]);
+                self.shared.let_time_pass(&mut queue, FIRST_WAIT);
+                entry.queue.append(&mut queue);
+            }
             Some(entry) => entry.queue.push_back(command),
             // A start expects nothing to be there, and its batch is refused if something is: no need to look first.
             None if matches!(command.work, Work::Start { .. } | Work::Submit(_)) => {
@@ -312,7 +327,14 @@ impl Executor {
         }
     }
 
+    /// Reads an aggregate whose entry is there, after a wait if need be.
     fn load(&mut self, aggregate: AggregateId, idempotency: Option<Key>, after: Option<Duration>) {
+        if let Some(entry) = self.entries.get_mut(&aggregate) {
+            entry.phase = if after.is_some() { Phase::BackingOff } else { Phase::Loading };
+            if let Some(wait) = after {
+                self.shared.let_time_pass(&mut entry.queue, wait);
+            }
+        }
         self.loads.push(Box::pin(load::load(self.shared.clone(), aggregate, idempotency, after)));
     }
 
@@ -568,11 +590,7 @@ impl Executor {
             answer(pending.command.reply, pending.answer, aggregate);
             if entry.phase == Phase::Draining {
                 // Its successors were decided on state that is gone.
-                let rest = entry.pending.iter().any(|pending| pending.sent);
-                if !rest {
-                    return self.drained(aggregate);
-                }
-                return;
+                return self.drained(aggregate);
             }
         }
         self.settled(aggregate);
@@ -612,6 +630,7 @@ impl Executor {
         tracing::debug!(id = aggregate.id(), %error, "a batch was refused; its aggregate is read again");
         entry.phase = Phase::Draining;
         entry.state = None;
+        entry.unsure |= error.is_outcome_unknown();
         // The first refusal says why; the later ones only follow from it.
         entry.refused.get_or_insert(error);
         if let Some(pending) = entry.pending.pop_front() {
@@ -644,7 +663,9 @@ impl Executor {
             let impatient = matches!(command.reply, Reply::Caller(_)) && command.tries >= CALLER_TRIES;
             if hopeless || impatient {
                 match command.reply {
-                    Reply::Delivery(delivery) if error.kind() != StoreErrorKind::Invalid => drop(delivery),
+                    Reply::Delivery(delivery) if error.kind() != StoreErrorKind::Invalid => {
+                        self.shared.give_back(delivery, FIRST_WAIT);
+                    }
                     reply => answer(reply, Err(error.clone().into()), aggregate),
                 }
                 tracing::error!(id = aggregate.id(), %error, "work is given up because its commit was refused");
@@ -660,17 +681,14 @@ impl Executor {
         }
         again.append(&mut entry.queue);
         entry.queue = again;
-        entry.phase = Phase::Loading;
-        // Conflicts are with a writer that has finished; anything else is given time.
-        let wait = (error.kind() != StoreErrorKind::Conflict || tries > 2)
-            .then(|| Duration::from_millis(10u64.saturating_mul(1 << tries.min(9))));
+        // Conflicts are with a writer that has finished, and most stores that fail once do not fail twice.
+        let wait = (tries > PROMPT_TRIES).then(|| FIRST_WAIT.saturating_mul(1 << (tries - PROMPT_TRIES - 1).min(8)));
         self.load(aggregate.clone(), idempotency, wait);
     }
 
     fn take_loaded(&mut self, loaded: Loaded) {
-        let Loaded { aggregate, result, existing } = loaded;
+        let Loaded { aggregate, result, existing, idempotency, busy: _reading } = loaded;
         let Some(entry) = self.entries.get_mut(&aggregate) else { return };
-        let queue = std::mem::take(&mut entry.queue);
         match result {
             Ok(Some((state, snapshot_at))) => {
                 entry.kept = Kept::of(&state, snapshot_at);
@@ -682,56 +700,75 @@ impl Executor {
             }
             Err(error) if error.is_retryable() => {
                 tracing::warn!(id = aggregate.id(), %error, "a record cannot be read; trying again");
-                entry.queue = queue;
-                return self.load(aggregate, None, Some(Duration::from_secs(1)));
+                return self.load(aggregate, idempotency, Some(Duration::from_secs(1)));
             }
-            Err(error) => {
-                tracing::error!(id = aggregate.id(), %error, "a record cannot be read");
-                self.entries.remove(&aggregate);
-                for command in queue {
-                    let failure = PlaneError::new(error.kind(), error.code(), error.to_string());
-                    match (command.work, command.reply) {
-                        (Work::Wait(waiter), _) => {
-                            // A waiter that has gone does not mind.
-                            let _gone = waiter.send(Err(failure));
-                        }
-                        // Given back to the bus; delivered again after its wait.
-                        (_, Reply::Delivery(delivery)) => drop(delivery),
-                        (_, reply) => answer(reply, Err(failure), &aggregate),
-                    }
-                }
-                return;
+            Err(error) => return self.unreadable(&aggregate, &error),
+        }
+        for command in &mut entry.queue {
+            if !command.busy.holds_time() {
+                command.busy = self.shared.clock.busy();
             }
         }
         entry.phase = Phase::Ready;
         let policy = self.shared.policy.snapshot();
         // After a refusal whose outcome was unknown, effects of a batch that was applied may not have run.
-        let redone = queue.iter().any(|command| command.tries > 0);
-        if redone && entry.state.is_some() {
-            let busy = self.shared.clock.busy();
-            let recover = Command {
-                aggregate: aggregate.clone(),
-                work: Work::Recover,
-                reply: Reply::Nobody,
-                _busy: busy,
-                tries: 0,
-            };
-            self.decide(recover, &*policy);
-        } else {
-            self.rearm(&aggregate);
+        let redone = entry.unsure || entry.queue.iter().any(|command| command.tries > 0);
+        entry.unsure = false;
+        match entry.state.as_ref().map(State::wake) {
+            Some(wake) if redone => {
+                if let Wake::At(due) = wake {
+                    // The service reads what it missed from the store.
+                    let _gone = self.shared.timers.send(Arm { due, aggregate: aggregate.clone() });
+                }
+                self.shared.spawn(outbound::empty_outbox(self.shared.clone(), aggregate.clone()));
+                if wake != Wake::Never {
+                    let busy = self.shared.clock.busy();
+                    let work = Work::Recover;
+                    let recover = Command { aggregate: aggregate.clone(), work, reply: Reply::Nobody, busy, tries: 0 };
+                    self.decide(recover, &*policy);
+                }
+            }
+            Some(_) => self.rearm(&aggregate),
+            None => {}
         }
-        for command in queue {
+        // One at a time: a state that has ended stays at hand for as long as somebody asks for it.
+        while let Some(command) = self
+            .entries
+            .get_mut(&aggregate)
+            .and_then(|entry| if entry.phase == Phase::Ready { entry.queue.pop_front() } else { None })
+        {
             match (&existing, &command.work) {
                 (Some(existing), Work::Start { .. }) if command.tries > 0 && existing.id() != aggregate.id() => {
                     answer(command.reply, Ok(()), existing);
                 }
-                // The state may have ended and gone with an earlier command of the queue.
-                _ => self.take(command, &*policy),
+                _ => self.decide(command, &*policy),
             }
         }
         self.settled(&aggregate);
         if self.entries.get(&aggregate).is_some_and(|entry| entry.state.is_none() && entry.is_idle()) {
             self.entries.remove(&aggregate);
+        }
+    }
+
+    /// Nobody can work on an aggregate whose record cannot be read.
+    fn unreadable(&mut self, aggregate: &AggregateId, error: &PlaneError) {
+        tracing::error!(id = aggregate.id(), %error, "a record cannot be read");
+        let Some(entry) = self.entries.remove(aggregate) else { return };
+        let failure = || PlaneError::new(error.kind(), error.code(), error.to_string());
+        for waiter in entry.waiters {
+            // A waiter that has gone does not mind.
+            let _gone = waiter.send(Err(failure()));
+        }
+        for command in entry.queue {
+            match (command.work, command.reply) {
+                (Work::Wait(waiter), _) => {
+                    // A waiter that has gone does not mind.
+                    let _gone = waiter.send(Err(failure()));
+                }
+                // The record may be mended, or read by another version.
+                (_, Reply::Delivery(delivery)) => self.shared.give_back(delivery, Duration::from_secs(1)),
+                (_, reply) => answer(reply, Err(failure()), aggregate),
+            }
         }
     }
 

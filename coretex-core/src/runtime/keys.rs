@@ -66,6 +66,11 @@ impl AggregateId {
         format!("hot/{}/{}", self.kind(), self.id()).into()
     }
 
+    /// What the keys of its outbox begin with.
+    pub(super) fn outbox(&self) -> String {
+        format!("{OUTBOX}{}/{}/", self.kind(), self.id())
+    }
+
     pub(super) fn snapshot(&self) -> Key {
         format!("snapshots/{}/{}", self.kind(), self.id()).into()
     }
@@ -131,5 +136,5 @@ pub(super) fn idempotency(tenant: &str, key: &str) -> Key {
 }
 
 pub(super) fn outbox(aggregate: &AggregateId, head: u64, n: usize) -> Key {
-    format!("{OUTBOX}{}/{}/{head:012}/{n:04}", aggregate.kind(), aggregate.id()).into()
+    format!("{}{head:012}/{n:04}", aggregate.outbox()).into()
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{PlaneError, keys::AggregateId, shared::Shared};
 use crate::{
     plane::{JobRecord, State, StoredJobEvent},
-    ports::Key,
+    ports::{Busy, Key},
     workflow::{Run, RunEvent, StoredEvent},
 };
 
@@ -19,6 +19,10 @@ pub(super) struct Loaded {
     pub(super) result: Result<Option<(State, u64)>, PlaneError>,
     /// The run that an idempotency key already names.
     pub(super) existing: Option<AggregateId>,
+    /// The key that was looked up.
+    pub(super) idempotency: Option<Key>,
+    /// Virtual time stands still from the reading on.
+    pub(super) busy: Busy,
 }
 
 /// Events read at a time.
@@ -33,18 +37,22 @@ pub(super) async fn load(
     if let Some(after) = after {
         shared.clock.sleep_until(crate::job::job_after(shared.clock.now(), after)).await;
     }
-    let mut existing = None;
-    if let Some(key) = idempotency {
-        match shared.store.get(&key).await {
-            Ok(entry) => {
-                existing =
-                    entry.and_then(|entry| Some(AggregateId::Run(std::str::from_utf8(&entry.value).ok()?.into())));
-            }
-            Err(error) => return Loaded { aggregate, result: Err(error.into()), existing },
-        }
-    }
-    let result = read(&shared, &aggregate).await;
-    Loaded { aggregate, result, existing }
+    let busy = shared.clock.busy();
+    let existing = match &idempotency {
+        Some(key) => find(&shared, key).await,
+        None => Ok(None),
+    };
+    let (result, existing) = match existing {
+        Ok(existing) => (read(&shared, &aggregate).await, existing),
+        Err(error) => (Err(error), None),
+    };
+    Loaded { aggregate, result, existing, idempotency, busy }
+}
+
+/// The run that an idempotency key names.
+async fn find(shared: &Shared, key: &Key) -> Result<Option<AggregateId>, PlaneError> {
+    let entry = shared.store.get(key).await?;
+    Ok(entry.and_then(|entry| Some(AggregateId::Run(std::str::from_utf8(&entry.value).ok()?.into()))))
 }
 
 /// The durable state of an aggregate, with the head of the snapshot that it was folded from.

@@ -19,13 +19,19 @@ use crate::{
     job::{Effect, Failure, JobId, JobInput, JobSpec, JobState, StepId, codes},
     plane::Input,
     policy::{ActorType, Decision, PolicyRequest},
-    ports::{Batch, BusError, Key, Message, Payload},
+    ports::{Batch, BusError, Busy, Key, Message, Payload, Scan, StoreErrorKind},
     protocol::{
         self, AlertSeverity, Budget, BusPacket, ErrorCode, JobCancel, JobMetadata, JobRequest, JobStatus, SystemAlert,
         subjects,
     },
     workflow::{RunEffect, RunInput},
 };
+
+/// The wait before the second try to publish or to clear the outbox; it doubles up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Tries to clear the outbox: a minute's worth. What is left is cleared at the next start.
+const DELETE_TRIES: u32 = 20;
 
 /// Runs `effects` of `aggregate`. What the bus takes at once goes at once; the rest goes on in the background. Inputs
 /// that follow at once are added to `local`.
@@ -47,13 +53,14 @@ pub(super) fn act(
             RunEffect::Job(effect) => shared.spawn(publish_from_outbox(shared.clone(), effect, key)),
             RunEffect::Notify { run, step, title, payload, workflow, .. } => {
                 let message = alert(shared, run.as_str(), workflow.as_str(), &step, &title, &payload);
-                let done = notified(shared, aggregate, &step);
                 match shared.bus.try_publish(message) {
-                    Ok(()) => local.push_back(done),
+                    Ok(()) => local.push_back(notified(shared, aggregate, step)),
                     Err(message) => {
-                        let shared = shared.clone();
+                        let (shared, aggregate) = (shared.clone(), aggregate.clone());
+                        let busy = shared.clock.busy();
                         shared.clone().spawn(async move {
-                            if publish(&shared, message).await.is_ok() {
+                            if publish(&shared, message, busy).await.is_ok() {
+                                let done = notified(&shared, &aggregate, step);
                                 // A control plane that is shutting down publishes again when it is opened.
                                 let _closed = shared.send(done.aggregate, done.work, done.reply).await;
                             }
@@ -65,12 +72,12 @@ pub(super) fn act(
     }
 }
 
-fn notified(shared: &Shared, aggregate: &AggregateId, step: &StepId) -> Command {
+fn notified(shared: &Shared, aggregate: &AggregateId, step: StepId) -> Command {
     Command {
         aggregate: aggregate.clone(),
-        work: Work::Input(Input::Run(RunInput::Notified { step: step.clone() })),
+        work: Work::Input(Input::Run(RunInput::Notified { step })),
         reply: Reply::Nobody,
-        _busy: shared.clock.busy(),
+        busy: shared.clock.busy(),
         tries: 0,
     }
 }
@@ -88,8 +95,9 @@ fn dispatch(
     let packet = Arc::new(request_packet(shared, Arc::unwrap_or_clone(spec), deadline_at, decision));
     let Err(message) = shared.bus.try_publish(Message { subject, packet, payload }) else { return };
     let (shared, aggregate) = (shared.clone(), aggregate.clone());
+    let busy = shared.clock.busy();
     shared.clone().spawn(async move {
-        if let Err(error) = publish(&shared, message).await {
+        if let Err(error) = publish(&shared, message, busy).await {
             let failure = Failure::fatal(codes::DISPATCH_FAILED, error.to_string());
             let input = job_input(&aggregate, &job, JobInput::Undeliverable(failure));
             // A control plane that is shutting down dispatches again when it is opened.
@@ -129,36 +137,60 @@ fn ask(shared: &Arc<Shared>, aggregate: &AggregateId, spec: Arc<JobSpec>) {
     });
 }
 
+/// Publishes again what a refused batch may have left in the outbox of `aggregate`.
+pub(super) async fn empty_outbox(shared: Arc<Shared>, aggregate: AggregateId) {
+    let _busy = shared.clock.busy();
+    match shared.store.scan(Scan::prefix(aggregate.outbox())).await {
+        Ok(page) => {
+            for entry in page.entries {
+                if let Ok(effect) = serde_json::from_slice::<Effect>(&entry.value) {
+                    shared.spawn(publish_from_outbox(shared.clone(), effect, Some(entry.key)));
+                }
+            }
+        }
+        Err(error) => tracing::debug!(%error, "the outbox cannot be read; it is emptied at the next start"),
+    }
+}
+
 /// Publishes a cancel or a report and then takes it out of the outbox. A crash in between publishes it twice.
 pub(super) async fn publish_from_outbox(shared: Arc<Shared>, effect: Effect, key: Option<Key>) {
     let busy = shared.clock.busy();
     let Some(message) = effect_message(&shared, &effect) else { return };
-    match publish(&shared, message).await {
+    match publish(&shared, message, busy).await {
         Ok(()) => {}
         Err(error) if error.kind() == crate::ports::BusErrorKind::Closed => return,
         Err(error) => tracing::error!(%error, "an announcement cannot be published and is given up"),
     }
-    if let Some(key) = key {
+    let Some(key) = key else { return };
+    let mut wait = FIRST_WAIT;
+    for _ in 0..DELETE_TRIES {
+        let busy = shared.clock.busy();
         let mut batch = Batch::new();
-        batch.push(batch::delete(key));
-        for result in shared.store.commit(vec![batch]).await {
-            if let Err(error) = result {
-                tracing::debug!(%error, "the outbox keeps a published announcement; it is published again at the next start");
-            }
+        batch.push(batch::delete(key.clone()));
+        match shared.store.commit(vec![batch]).await.into_iter().next() {
+            Some(Err(error)) if error.is_retryable() || error.kind() == StoreErrorKind::Conflict => {}
+            _ => return,
         }
+        drop(busy);
+        shared.clock.sleep_until(crate::job::job_after(shared.clock.now(), wait)).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
     }
-    drop(busy);
+    tracing::debug!(%key, "the outbox keeps a published announcement; it is published again at the next start");
 }
 
-/// Publishes with patience: a full or unreachable bus is tried again for as long as it takes.
-pub(super) async fn publish(shared: &Shared, message: Message) -> Result<(), BusError> {
-    let mut wait = Duration::from_millis(10);
+/// Publishes with patience: a full or unreachable bus is tried again for as long as it takes. `busy` holds virtual time
+/// but for the waits.
+pub(super) async fn publish(shared: &Shared, message: Message, busy: Busy) -> Result<(), BusError> {
+    let mut wait = FIRST_WAIT;
+    let mut busy = Some(busy);
     loop {
         match shared.bus.publish(message.clone()).await {
             Err(error) if error.is_retryable() => {
                 tracing::warn!(%error, subject = &*message.subject, "publishing again");
+                drop(busy.take());
                 shared.clock.sleep_until(crate::job::job_after(shared.clock.now(), wait)).await;
-                wait = (wait * 2).min(Duration::from_secs(5));
+                busy = Some(shared.clock.busy());
+                wait = (wait * 2).min(LONGEST_WAIT);
             }
             result => return result,
         }

@@ -34,11 +34,17 @@ struct Inner {
     recovery: OnceLock<RecoveryReport>,
 }
 
+impl Inner {
+    fn kill(&self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         // The tasks hold what they share with us: without this they would hold each other for ever.
-        self.shared.closed.store(true, Ordering::Release);
-        self.shared.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        self.kill();
     }
 }
 
@@ -55,6 +61,11 @@ impl ControlPlane {
 
     pub(super) fn over(shared: Arc<Shared>) -> Self {
         Self { inner: Arc::new(Inner { shared, recovery: OnceLock::new() }) }
+    }
+
+    /// Ends all tasks where they are, as if the last clone were dropped.
+    pub(crate) fn kill(&self) {
+        self.inner.kill();
     }
 
     pub(super) fn set_recovery(&self, report: RecoveryReport) {
@@ -424,7 +435,7 @@ impl ControlPlane {
                     aggregate: AggregateId::Run("".into()),
                     work: Work::Stop,
                     reply: Reply::Caller(sender),
-                    _busy: shared.clock.busy(),
+                    busy: shared.clock.busy(),
                     tries: 0,
                 };
                 if executor.send(command).await.is_ok() {

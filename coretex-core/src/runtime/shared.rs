@@ -1,8 +1,12 @@
 //! What all parts of a control plane hold in common.
 
-use std::sync::{
-    Arc, Mutex, OnceLock, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -18,7 +22,7 @@ use super::{
 use crate::{
     job::JobSpec,
     plane::Input,
-    ports::{Blobs, Bus, Clock, Delivery, IdSource, PolicyEngine, Store},
+    ports::{Blobs, Bus, Busy, Clock, Delivery, IdSource, PolicyEngine, Store},
     scheduler::Routes,
     workflow::{Run, StartRun, Workflow},
 };
@@ -84,7 +88,7 @@ impl Shared {
         let executors = self.executors.get().ok_or_else(PlaneError::closed)?;
         let index = usize::from(aggregate.shard()).checked_rem(executors.len()).unwrap_or(0);
         let executor = executors.get(index).ok_or_else(PlaneError::closed)?;
-        let command = Command { aggregate, work, reply, _busy: self.clock.busy(), tries: 0 };
+        let command = Command { aggregate, work, reply, busy: self.clock.busy(), tries: 0 };
         executor.send(command).await.map_err(|_| PlaneError::closed())
     }
 
@@ -93,6 +97,27 @@ impl Shared {
         let (sender, receiver) = oneshot::channel();
         self.send(aggregate, work, Reply::Caller(sender)).await?;
         receiver.await.map_err(|_| PlaneError::closed())?
+    }
+
+    /// Gives a delivery back to the bus, to be delivered again after `wait`, or later the more often it came.
+    pub(super) fn give_back(&self, delivery: Box<Delivery>, wait: Duration) {
+        let wait = wait.saturating_mul(1 << delivery.attempt.saturating_sub(1).min(8));
+        self.spawn(async move {
+            if let Err(error) = delivery.nak(wait).await {
+                tracing::debug!(%error, "a delivery is not given back; the bus repeats it by itself");
+            }
+        });
+    }
+
+    /// Lets virtual time pass over commands that have to wait it out.
+    pub(super) fn let_time_pass(&self, queue: &mut VecDeque<Command>, wait: Duration) {
+        for mut command in std::mem::take(queue) {
+            command.busy = Busy::default();
+            match command.reply {
+                Reply::Delivery(delivery) => self.give_back(delivery, wait),
+                _ => queue.push_back(command),
+            }
+        }
     }
 
     /// Runs `task` until it ends or the control plane is dropped.

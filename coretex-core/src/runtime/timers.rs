@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     plane::Input,
-    ports::{Key, Scan},
+    ports::{Key, Page, Scan, StoreErrorKind},
     workflow::RunInput,
 };
 
@@ -97,24 +97,31 @@ impl Wheel {
         }
     }
 
-    /// Reads the next window behind the horizon.
+    /// Reads the next window behind the horizon, again until that succeeds or the store is closed.
     async fn read_on(&mut self) {
-        match self.shared.store.scan(Scan::prefix(TIMERS).after(self.cursor.clone()).limit(WINDOW)).await {
-            Ok(page) => {
-                self.near.extend(page.entries.iter().filter_map(|entry| keys::parse_timer(&entry.key)));
-                let last = page.entries.last().map(|entry| entry.key.clone());
-                self.horizon = match (page.next, last.as_ref().and_then(keys::parse_timer)) {
-                    (Some(_), Some((due, _))) => due,
-                    _ => Timestamp::MAX,
-                };
-                self.cursor = last.or(self.cursor.take());
+        loop {
+            let read = Scan::prefix(TIMERS).after(self.cursor.clone()).limit(WINDOW);
+            let error = match self.shared.store.scan(read).await {
+                Ok(page) => return self.take_page(page),
+                Err(error) => error,
+            };
+            tracing::error!(%error, "the durable timers cannot be read");
+            if error.kind() == StoreErrorKind::Closed {
+                return;
             }
-            Err(error) => {
-                tracing::error!(%error, "the durable timers cannot be read; trying again");
-                let again = self.shared.clock.now() + jiff::SignedDuration::from_secs(1);
-                self.shared.clock.sleep_until(again).await;
-            }
+            let again = self.shared.clock.now() + jiff::SignedDuration::from_secs(1);
+            self.shared.clock.sleep_until(again).await;
         }
+    }
+
+    fn take_page(&mut self, page: Page) {
+        self.near.extend(page.entries.iter().filter_map(|entry| keys::parse_timer(&entry.key)));
+        let last = page.entries.last().map(|entry| entry.key.clone());
+        self.horizon = match (page.next, last.as_ref().and_then(keys::parse_timer)) {
+            (Some(_), Some((due, _))) => due,
+            _ => Timestamp::MAX,
+        };
+        self.cursor = last.or(self.cursor.take());
     }
 
     /// Keeps the window small when many runs go to sleep: the far ones are read again when their time comes near.

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    job::{Answer, Failure, JobEvent, Priority, RunId, StepId, TenantId, WorkflowId},
+    job::{Answer, Failure, JobEvent, Output, Priority, RunId, StepId, TenantId, WorkflowId},
+    policy::Decision,
     value::Value,
 };
 
@@ -67,6 +68,37 @@ pub enum RunEvent {
         /// The rendered input; absent where the run's whole input is used.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         input: Option<Arc<Value>>,
+    },
+    /// An attempt of a step was opened, permitted, routed and recorded for dispatch: [`RunEvent::StepAttempted`] and
+    /// [`JobEvent::Dispatched`] in one, which is how nearly every attempt begins.
+    StepDispatched {
+        /// The step.
+        step: StepId,
+        /// Which try.
+        attempt: u32,
+        /// The rendered input; absent where the run's whole input is used.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        input: Option<Arc<Value>>,
+        /// The decision that permits it.
+        decision: Decision,
+        /// The pool it goes to.
+        pool: Arc<str>,
+        /// When it is given up.
+        deadline_at: Timestamp,
+    },
+    /// A worker did the job and the step is done: [`JobEvent::Succeeded`] and [`RunEvent::StepSucceeded`] in one, which
+    /// is how nearly every step ends.
+    StepCompleted {
+        /// The step.
+        step: StepId,
+        /// Who did it.
+        worker: Arc<str>,
+        /// How long it took, as the worker measured it.
+        #[serde(default)]
+        execution_ms: u64,
+        /// What it made.
+        #[serde(flatten)]
+        output: Output,
     },
     /// Something happened to the open attempt of a step.
     StepJob {
@@ -171,6 +203,8 @@ impl RunEvent {
     pub const fn step(&self) -> Option<&StepId> {
         match self {
             Self::StepAttempted { step, .. }
+            | Self::StepDispatched { step, .. }
+            | Self::StepCompleted { step, .. }
             | Self::StepJob { step, .. }
             | Self::StepWaiting { step, .. }
             | Self::StepAnswered { step, .. }
@@ -184,6 +218,22 @@ impl RunEvent {
             | Self::RunFailed { step, .. } => Some(step),
             Self::RunStarted { .. } | Self::RunSucceeded { .. } | Self::RunCancelled { .. } | Self::RunTimedOut => None,
         }
+    }
+}
+
+/// Two events that follow each other, as the one that stands for both, where there is one. Folding it does what folding
+/// both would do.
+pub(super) fn join(first: RunEvent, second: RunEvent) -> Result<RunEvent, (RunEvent, RunEvent)> {
+    match (first, second) {
+        (
+            RunEvent::StepAttempted { step, attempt, input },
+            RunEvent::StepJob { step: same, event: JobEvent::Dispatched { decision, pool, deadline_at } },
+        ) if step == same => Ok(RunEvent::StepDispatched { step, attempt, input, decision, pool, deadline_at }),
+        (
+            RunEvent::StepJob { step, event: JobEvent::Succeeded { worker, execution_ms, output, unfenced: false } },
+            RunEvent::StepSucceeded { step: same, output: None },
+        ) if step == same => Ok(RunEvent::StepCompleted { step, worker, execution_ms, output }),
+        (first, second) => Err((first, second)),
     }
 }
 

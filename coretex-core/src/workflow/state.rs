@@ -344,7 +344,8 @@ impl Run {
     /// Rough size in memory, in bytes, for the cache's bound.
     #[must_use]
     pub fn weight(&self) -> usize {
-        512 + self.steps.len() * size_of::<StepRun>()
+        // Inputs, outputs and the cache's own entry are not walked; what they usually take is.
+        2_048 + self.steps.len() * (size_of::<StepRun>() + 256)
     }
 
     /// The state as JSON, for a snapshot record.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{Machine, Subject};
 use crate::{
-    job::{ApprovalRequest, Failure, job_after},
+    job::{ApprovalRequest, Failure, job_after, whole_micros},
     value::{Template, Value},
     workflow::{RunEvent, Step, StepKind, StepStatus, evolve::RunMut, scope::RunScope},
 };
@@ -81,7 +81,7 @@ impl Machine<'_> {
                 let Some(value) = self.render(position, Some(template)) else { return };
                 let text = value.as_deref().and_then(Value::as_str);
                 match text.and_then(|text| text.parse::<Timestamp>().ok()) {
-                    Some(until) => until,
+                    Some(until) => whole_micros(until),
                     None => {
                         let message = format!(
                             "`delay_until` gave {}, which is not a point in time such as `2026-01-31T12:00:00Z`",
