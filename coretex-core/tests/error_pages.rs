@@ -1,4 +1,4 @@
-//! Every stable code in the library crates has a page in `docs/errors`, and the index there lists exactly the pages.
+//! Every stable code has a page in `docs/errors`, and the index there lists exactly the pages.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail by panicking, as the test does")]
 
@@ -8,9 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const CRATES: [&str; 5] = ["coretex-core", "coretex-bus", "coretex-policy", "coretex-store", "coretex-worker"];
+const CRATES: [&str; 6] =
+    ["coretex-core", "coretex-bus", "coretex-policy", "coretex-store", "coretex-worker", "coretex-server"];
 /// What stands before the block that holds codes.
-const BEFORE_A_CODE: [&str; 4] = ["fn code(", "PlaneError::new(", "fn as_str(self) -> &'static str {\n        match self {\n            Self::FieldMissing", "pub mod codes {"];
+const BEFORE_A_CODE: [&str; 5] =
+    ["fn code(", "PlaneError::new(", "Problem::new(", "impl ViolationCode {", "pub mod codes {"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -66,7 +68,7 @@ fn codes_of(source: &str) -> BTreeSet<String> {
         }
     }
     // The first argument of the compiler's `problem`, and the code of a `Problem`.
-    for lead in ["self.problem(", "code: \"", "fatal(\"", ".with_code(\"", "Answer::fatal(\""] {
+    for lead in ["self.problem(", "code: \"", "fatal(\"", ".with_code(\"", "bad_request(", "refuse("] {
         for (at, _) in source.match_indices(lead) {
             let rest = source.get(at..).unwrap();
             codes.extend(codes_in(rest).take(1));
