@@ -27,12 +27,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = Arc::new(EmbeddedStore::open(".coretex/quickstart").await?);
     let policy = YamlPolicy::development()?; // allows everything, and says so
     let plane = ControlPlane::builder(policy).store(store).routes(Routes::open()).start().await?;
-    let _worker = Worker::builder::<()>(plane.bus()).handle("job.greet.hello", hello).handle("job.greet.shout", shout);
-    let _worker = _worker.build()?.start().await?;
+    let worker = Worker::builder::<()>(plane.bus()).handle("job.greet.hello", hello).handle("job.greet.shout", shout);
+    let worker = worker.build()?.start().await?;
     let me = Principal::human("ada");
     let workflow = plane.put_workflow(&me, Workflow::parse("greet", WORKFLOW)?).await?;
     let start = StartRequest::new(workflow.id().clone(), serde_json::json!({ "name": "Ada" }));
     let run = plane.wait(&plane.start(&me, start).await?).await?;
     println!("{:?}", run.step("shout").and_then(|step| step.output.as_ref()?.value.clone()));
+    worker.drain().await;
     Ok(plane.shutdown().await?)
 }

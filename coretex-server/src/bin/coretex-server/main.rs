@@ -10,6 +10,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
+/// Jobs are made on one thread and freed on another, which the system's allocator answers with locks.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Durable workflows with a policy gate, on one machine.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]

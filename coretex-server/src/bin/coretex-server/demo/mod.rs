@@ -18,14 +18,14 @@ use coretex_core::{
     ports::{Bus, SystemClock, memory::MemoryBus},
     runtime::{ControlPlane, RunQuery, StartRequest},
     scheduler::Routes,
-    value::{Value, document},
-    workflow::{Run, RunStatus, RunView, StepStatus, Workflow},
+    value::document,
+    workflow::{Run, RunStatus, StepStatus, TimelineEvent, Workflow},
 };
 use coretex_policy::YamlPolicy;
 use coretex_server::{Auth, Platform};
 use tokio::net::TcpListener;
 
-use self::{ask::Reply, show::Show, workers::Crew};
+use self::{ask::Reply, receiver::Receiver, show::Show, workers::Crew};
 use crate::{
     key::{self, Key},
     run, terminal,
@@ -79,6 +79,7 @@ struct Demo {
     me: Principal,
     run: RunId,
     show: Show,
+    receiver: Arc<Receiver>,
     args: Args,
     address: SocketAddr,
     key: Key,
@@ -115,7 +116,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => (start(&plane, &me).await?, 0),
     };
     show.run(&run, unfinished.as_ref());
-    let mut demo = Demo { plane: plane.clone(), me, run, show, args, address, key };
+    let mut demo = Demo { plane: plane.clone(), me, run, show, receiver: crew.receiver.clone(), args, address, key };
     let code = demo.follow(seen).await;
 
     api.abort();
@@ -145,7 +146,7 @@ async fn start(plane: &ControlPlane, me: &Principal) -> anyhow::Result<RunId> {
 
 /// What happens next in a demo.
 enum Next {
-    Event(coretex_core::workflow::TimelineEvent),
+    Event(TimelineEvent),
     Reply(Reply),
     Ended,
     Stop,
@@ -197,11 +198,11 @@ impl Demo {
 
     /// Shows what is to be decided, and decides it or asks.
     async fn ask(&self, run: &Run) -> anyhow::Result<Option<ask::Question>> {
-        self.show.summary(run);
         if self.args.approve {
             self.answer(true).await?;
             return Ok(None);
         }
+        self.show.summary(run);
         let question = ask::Question::new(PATIENCE);
         if !question.at_terminal() {
             self.show.how_to_answer(&self.run, GATE, self.address, &self.key.text);
@@ -223,10 +224,8 @@ impl Demo {
 
     async fn end(&self) -> anyhow::Result<ExitCode> {
         let run = self.plane.run(&self.me, &self.run).await?;
-        let view = RunView::of(&run).context("a run that never started")?;
-        let accepted = view.steps.get("post").and_then(|step| step.output.as_ref());
         match run.status() {
-            RunStatus::Succeeded => self.show.posted(&run, accepted.unwrap_or(&Value::Null)),
+            RunStatus::Succeeded => self.show.posted(&self.receiver.received(&format!("{}:post", self.run))),
             RunStatus::Failed if run.failed_step() == Some(GATE) => self.show.rejected(),
             _ => {
                 self.show.look_further(&self.run, &self.args.data_dir);

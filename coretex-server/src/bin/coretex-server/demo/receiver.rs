@@ -1,7 +1,7 @@
 //! The webhook of the demo: takes each effect once, and remembers what it took.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs::{File, OpenOptions},
     io::{Read, Seek, SeekFrom, Write},
     path::Path,
@@ -30,7 +30,7 @@ pub(crate) struct Receiver {
 #[derive(Debug)]
 struct Taken {
     file: File,
-    keys: BTreeSet<String>,
+    bodies: BTreeMap<String, Value>,
 }
 
 impl Receiver {
@@ -48,6 +48,12 @@ impl Receiver {
     pub(super) fn address(&self) -> &str {
         &self.address
     }
+
+    /// What was taken under `key`; `null` for nothing.
+    pub(super) fn received(&self, key: &str) -> Value {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.bodies.get(key).cloned().unwrap_or_default()
+    }
 }
 
 impl Taken {
@@ -63,22 +69,22 @@ impl Taken {
         file.set_len(whole as u64)?;
         file.seek(SeekFrom::End(0))?;
         let lines = text.get(..whole).unwrap_or_default().lines();
-        let keys = lines
+        let bodies = lines
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter_map(|line| Some(line.get("key")?.as_str()?.to_owned()))
+            .filter_map(|line| Some((line.get("key")?.as_str()?.to_owned(), line.get("body")?.clone())))
             .collect();
-        Ok(Self { file, keys })
+        Ok(Self { file, bodies })
     }
 
     /// Whether it is new.
     fn take(&mut self, key: &str, body: &Value) -> std::io::Result<bool> {
-        if self.keys.contains(key) {
+        if self.bodies.contains_key(key) {
             return Ok(false);
         }
         let line = format!("{}\n", json!({"key": key, "body": body}));
         self.file.write_all(line.as_bytes())?;
         self.file.sync_data()?;
-        self.keys.insert(key.to_owned());
+        self.bodies.insert(key.to_owned(), body.clone());
         Ok(true)
     }
 }

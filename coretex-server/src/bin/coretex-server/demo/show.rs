@@ -34,11 +34,7 @@ impl Show {
         say("");
         say(&format!("  workflow   incident-enricher   {}", paint.dim("fetch > summarise > approve > post")));
         say(&format!("  policy     safety.yaml         {}", paint.dim("nothing runs that no rule allows")));
-        say(&format!(
-            "  state      {:<19} {}",
-            data.display(),
-            paint.dim("durable: kill this at any time, start it again")
-        ));
+        say(&format!("  state      {:<19} {}", data.display(), paint.dim("durable: kill this at any time, start it again")));
     }
 
     pub(super) fn run(&self, id: &RunId, resumed: Option<&Run>) {
@@ -110,18 +106,11 @@ impl Show {
     }
 
     /// What the webhook got.
-    pub(super) fn posted(&self, run: &Run, posted: &Value) {
-        let view = RunView::of(run);
-        let summary = view.as_ref().and_then(|view| view.steps.get("summarise")?.output.as_ref());
-        let again = if posted.get("accepted").and_then(Value::as_bool) == Some(false) {
-            " (taken before the crash)"
-        } else {
-            ""
-        };
+    pub(super) fn posted(&self, received: &Value) {
         say("");
-        say(&format!("  The webhook received, once{again}:"));
+        say("  The webhook received, once:");
         say("");
-        self.body(summary.unwrap_or(&Value::Null));
+        self.body(received.get("summary").unwrap_or(&Value::Null));
     }
 
     pub(super) fn look_further(&self, run: &RunId, data: &Path) {
@@ -131,10 +120,7 @@ impl Show {
         let data = data.display();
         say("");
         say(&format!("  {}", paint.bold("Look further")));
-        say(&format!(
-            "    {server} dev --demo-workers --data-dir {data}   {}",
-            paint.dim("# prints address and key to export")
-        ));
+        say(&format!("    {server} dev --demo-workers --data-dir {data}   {}", paint.dim("# prints address and key to export")));
         say(&format!("    {ctl} run timeline {run}"));
         say(&format!("    {ctl} run start incident-enricher --input examples/incident-enricher/incident.json"));
         say(&format!("    files: examples/incident-enricher, {data}/webhook.jsonl"));
@@ -177,6 +163,9 @@ fn line(event: &TimelineEvent, run: &Run) -> Option<(&'static str, String, Strin
         "step_completed" => {
             let view = RunView::of(run)?;
             let note = view.steps.get(&step)?.output.as_ref()?.get("note")?.as_str()?.to_owned();
+            if note.is_empty() {
+                return None;
+            }
             ("+", note)
         }
         "step_retry_scheduled" => (">", format!("tried again soon: {}", message())),
