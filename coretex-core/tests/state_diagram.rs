@@ -1,10 +1,6 @@
 //! The job states in `docs/reference/workflows.md` are those of the machine: every pair of state and input is walked.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "the helpers of a test fail by panicking, as the test does"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "the helpers of a test fail by panicking, as the test does")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,8 +10,8 @@ use std::{
 
 use coretex_core::{
     job::{
-        Answer, ApprovalGrant, Facts, Failure, Job, JobId, JobInput, JobResult, JobSpec, JobState, JobStatusReport, Moves,
-        Output, Priority, TenantId, Topic, decide, open,
+        Answer, ApprovalGrant, Facts, Failure, Job, JobId, JobInput, JobResult, JobSpec, JobState, JobStatusReport,
+        Moves, Output, Priority, TenantId, Topic, decide, open,
     },
     policy::{Decision, JobMeta, Outcome, PolicyRequest},
     ports::{PolicySnapshot, Verdict},
@@ -219,8 +215,8 @@ fn job_in(state: JobState, input: &str, granted: bool) -> Job {
     job.state = state;
     job.hash = Some(hash.clone());
     job.due_at = Some(if input == "early" { now() + jiff::SignedDuration::from_secs(1) } else { now() });
-    job.grant = granted
-        .then(|| Arc::new(ApprovalGrant { answer: answer(true), at: now(), hash, snapshot: "v1".into() }));
+    job.grant =
+        granted.then(|| Arc::new(ApprovalGrant { answer: answer(true), at: now(), hash, snapshot: "v1".into() }));
     job
 }
 
