@@ -46,11 +46,7 @@ impl<'a> Draft<'a> {
     /// Records an event and folds it in: the only way in which a draft changes.
     pub(super) fn record(&mut self, event: RunEvent) {
         super::evolve::evolve(self, self.at, &event);
-        let Some(last) = self.events.pop() else { return self.events.push(event) };
-        match super::event::join(last, event) {
-            Ok(both) => self.events.push(both),
-            Err((last, event)) => self.events.extend([last, event]),
-        }
+        super::event::push_joined(&mut self.events, event);
     }
 }
 

@@ -221,19 +221,32 @@ impl RunEvent {
     }
 }
 
-/// Two events that follow each other, as the one that stands for both, where there is one. Folding it does what folding
+/// Adds an event; where it and the one before have a form that stands for both, as that. Folding it does what folding
 /// both would do.
-pub(super) fn join(first: RunEvent, second: RunEvent) -> Result<RunEvent, (RunEvent, RunEvent)> {
-    match (first, second) {
+pub(super) fn push_joined(events: &mut Vec<RunEvent>, event: RunEvent) {
+    let joins = match (events.last(), &event) {
         (
-            RunEvent::StepAttempted { step, attempt, input },
-            RunEvent::StepJob { step: same, event: JobEvent::Dispatched { decision, pool, deadline_at } },
-        ) if step == same => Ok(RunEvent::StepDispatched { step, attempt, input, decision, pool, deadline_at }),
-        (
-            RunEvent::StepJob { step, event: JobEvent::Succeeded { worker, execution_ms, output, unfenced: false } },
+            Some(RunEvent::StepAttempted { step, .. }),
+            RunEvent::StepJob { step: same, event: JobEvent::Dispatched { .. } },
+        )
+        | (
+            Some(RunEvent::StepJob { step, event: JobEvent::Succeeded { unfenced: false, .. } }),
             RunEvent::StepSucceeded { step: same, output: None },
-        ) if step == same => Ok(RunEvent::StepCompleted { step, worker, execution_ms, output }),
-        (first, second) => Err((first, second)),
+        ) => step == same,
+        _ => false,
+    };
+    if !joins {
+        return events.push(event);
+    }
+    match (events.pop(), event) {
+        (
+            Some(RunEvent::StepAttempted { step, attempt, input }),
+            RunEvent::StepJob { event: JobEvent::Dispatched { decision, pool, deadline_at }, .. },
+        ) => events.push(RunEvent::StepDispatched { step, attempt, input, decision, pool, deadline_at }),
+        (Some(RunEvent::StepJob { step, event: JobEvent::Succeeded { worker, execution_ms, output, .. } }), _) => {
+            events.push(RunEvent::StepCompleted { step, worker, execution_ms, output });
+        }
+        (last, event) => events.extend(last.into_iter().chain([event])),
     }
 }
 

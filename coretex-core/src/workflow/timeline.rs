@@ -159,11 +159,7 @@ fn details(line: &mut TimelineEvent, event: &RunEvent) {
         RunEvent::StepCompleted { worker, execution_ms, output, .. } => {
             answered(line, worker, *execution_ms, output);
         }
-        RunEvent::StepWaiting { until, .. } => {
-            if let Some(until) = until {
-                put(line, "until", json!(until));
-            }
-        }
+        RunEvent::StepWaiting { until: Some(until), .. } => put(line, "until", json!(until)),
         RunEvent::StepAnswered { answer, .. } => {
             put(line, "by", json!(answer.by));
             if !answer.reason.is_empty() {

@@ -10,8 +10,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// Each seed is one disk that loses power several times. `CORETEX_CUTS` says how many cuts are wanted (at least),
-/// `CORETEX_SEED` runs that seed alone. The
-/// seed fixes the history and what the disk does; which thread comes first is left to the machine, so a rare failure
+/// `CORETEX_CUT_SECONDS` how long that may take, `CORETEX_SEED` runs that seed alone. The seed fixes the history and what the disk does; which thread comes first is left to the machine, so a rare failure
 /// may need several runs of its seed.
 #[test]
 fn everything_acknowledged_survives_power_cuts() {
@@ -20,7 +19,10 @@ fn everything_acknowledged_survives_power_cuts() {
     let first = only.unwrap_or(1);
     let (mut cuts, mut acknowledged, mut seed) = (0, 0, first);
     let mut hits = BTreeMap::new();
-    while cuts < wanted && (only.is_none() || seed == first) {
+    // A budget, so that a slow machine fails with a count instead of holding everybody up.
+    let budget = std::time::Duration::from_secs(number("CORETEX_CUT_SECONDS", 300));
+    let begun = std::time::Instant::now();
+    while cuts < wanted && begun.elapsed() < budget && (only.is_none() || seed == first) {
         let (more, steps) = one_disk(seed, &mut hits);
         cuts += more;
         acknowledged += steps;
