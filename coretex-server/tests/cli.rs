@@ -1,4 +1,5 @@
 //! `coretexctl` against a real server process.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -52,7 +53,8 @@ fn every_verb_does_what_it_says() {
     server.ctl(&["run", "delete", &run]).ok();
     assert!(server.ctl(&["run", "get", &run]).fails(1).contains("coretexctl run list"));
 
-    let job = server.ctl(&["job", "submit", "--topic", "job.demo.echo", "--input", "[1, 2]", "--risk-tags", "a,b"]).ok();
+    let job =
+        server.ctl(&["job", "submit", "--topic", "job.demo.echo", "--input", "[1, 2]", "--risk-tags", "a,b"]).ok();
     let mut state = String::new();
     while state != "SUCCEEDED" {
         state = json(&server.ctl(&["--json", "job", "get", &job]).ok())["state"].as_str().unwrap().to_owned();
@@ -113,14 +115,18 @@ fn a_watcher_outlives_a_crash_of_the_server() {
     drop(again.kill());
     drop(again.wait());
     let watched = watched.ok();
-    let numbers: Vec<usize> = watched.lines().map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect();
+    let numbers: Vec<usize> =
+        watched.lines().map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect();
     assert_eq!(numbers, (1..=numbers.len()).collect::<Vec<_>>(), "every event once, in order");
 }
 
 #[test]
 fn errors_say_what_to_do() {
     let nobody = ctl("http://127.0.0.1:9", Some(KEY), &["status"]).fails(1);
-    assert!(nobody.contains("no server answers at http://127.0.0.1:9") && nobody.contains("coretex-server dev"), "{nobody}");
+    assert!(
+        nobody.contains("no server answers at http://127.0.0.1:9") && nobody.contains("coretex-server dev"),
+        "{nobody}"
+    );
     let odd = ctl("https://example", Some(KEY), &["status"]).fails(1);
     assert!(odd.contains("is not the address of a server"), "{odd}");
     assert_eq!(ctl("http://127.0.0.1:9", None, &["run", "fly"]).code, 2);

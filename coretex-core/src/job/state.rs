@@ -96,7 +96,7 @@ impl Failure {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Output {
     /// The value itself, when it is small enough to keep.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
     pub value: Option<Arc<Value>>,
     /// Where the worker put it, as it said.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -108,11 +108,12 @@ pub(super) fn prepare(
         State::Run(run) => run.tenant().clone(),
         State::Job(record) => record.spec.tenant.clone(),
     };
-    for request in &transition.records.opened {
-        push_approval(&mut batch, request)?;
-    }
     for id in &transition.records.closed {
         batch.push(delete(keys::approval(tenant.as_str(), id)));
+    }
+    // A question that is asked anew closes and opens under one id.
+    for request in &transition.records.opened {
+        push_approval(&mut batch, request)?;
     }
     for letter in &transition.records.dead_letters {
         push_dead_letter(&mut batch, letter)?;

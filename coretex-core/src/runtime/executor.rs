@@ -417,10 +417,12 @@ impl Executor {
 
     /// Folds a transition in and sends its batch. `begun` when the state already holds the first event.
     fn commit(&mut self, command: Command, transition: Transition, begun: bool) {
+        let aggregate = command.aggregate.clone();
         if transition.is_empty() {
+            // A timer that fired early is set anew.
+            self.rearm(&aggregate);
             return self.answer_in_order(command, Ok(()));
         }
-        let aggregate = command.aggregate.clone();
         let Some(entry) = self.entries.get_mut(&aggregate) else { return };
         let Some(state) = &mut entry.state else { return };
         let head = if begun { 0 } else { state.head() };

@@ -66,7 +66,7 @@ pub enum RunEvent {
         /// Which try.
         attempt: u32,
         /// The rendered input; absent where the run's whole input is used.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
         input: Option<Arc<Value>>,
     },
     /// An attempt of a step was opened, permitted, routed and recorded for dispatch: [`RunEvent::StepAttempted`] and
@@ -77,7 +77,7 @@ pub enum RunEvent {
         /// Which try.
         attempt: u32,
         /// The rendered input; absent where the run's whole input is used.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
         input: Option<Arc<Value>>,
         /// The decision that permits it.
         decision: Decision,
@@ -113,7 +113,7 @@ pub enum RunEvent {
         /// The step.
         step: StepId,
         /// What the human decides on.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
         input: Option<Arc<Value>>,
         /// When the question lapses.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,7 +146,7 @@ pub enum RunEvent {
         /// The step.
         step: StepId,
         /// What it made, where that is not its job's output.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
         output: Option<Arc<Value>>,
     },
     /// A step's gate was false.

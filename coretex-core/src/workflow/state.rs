@@ -121,7 +121,7 @@ pub struct StepRun {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
     /// The rendered input; `None` where the run's whole input is used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
     pub input: Option<Arc<Value>>,
     /// What it made.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -91,16 +91,12 @@ pub(super) async fn submit(
             if !body.principal_id.is_empty() {
                 caller.id = body.principal_id.as_str().into();
             }
-            let request = body.into_request(&api, tenant_text(&caller), &caller.id)?.id(id.clone());
+            let request = body.into_request(&api, caller.tenant.as_str(), &caller.id)?.id(id.clone());
             api.plane.submit_job(&caller, request).await?;
             id.to_string()
         }
     };
     Ok(Json(json!({"job_id": id, "trace_id": trace})))
-}
-
-fn tenant_text(principal: &coretex_core::governance::Principal) -> &str {
-    principal.tenant.as_str()
 }
 
 /// The id of the job that `key` names within `tenant`: the same for ever, so that a repeat needs no record.

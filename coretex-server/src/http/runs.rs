@@ -104,8 +104,8 @@ fn instant(params: &Params, name: &str) -> Result<Option<i64>, Problem> {
     }
     Ok(params.number::<i64>(name)?.map(|number| match number {
         ..1_000_000_000_000 => number,
-        ..1_000_000_000_000_000 => number / 1_000,
-        ..1_000_000_000_000_000_000 => number / 1_000_000,
+        1_000_000_000_000..1_000_000_000_000_000 => number / 1_000,
+        1_000_000_000_000_000..1_000_000_000_000_000_000 => number / 1_000_000,
         _ => number / 1_000_000_000,
     }))
 }

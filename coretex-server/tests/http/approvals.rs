@@ -5,13 +5,21 @@ use crate::rig::{Rig, has_keys};
 #[tokio::test]
 async fn policys_question_is_listed_and_answered_under_the_job() {
     let rig = Rig::start().await;
-    let id = rig.post("/api/v1/jobs", r#"{"topic":"job.gated.echo","risk_tags":["write"]}"#).await.is(200).text_of("job_id");
+    let id =
+        rig.post("/api/v1/jobs", r#"{"topic":"job.gated.echo","risk_tags":["write"]}"#).await.is(200).text_of("job_id");
     let page = rig.get("/api/v1/approvals").await.is(200).json();
     assert_eq!(page["next_cursor"], json!(null));
     let item = &page["items"][0];
     let established = [
-        "job", "decision", "policy_snapshot", "policy_rule_id", "policy_reason", "constraints", "job_hash",
-        "approval_required", "approval_ref",
+        "job",
+        "decision",
+        "policy_snapshot",
+        "policy_rule_id",
+        "policy_reason",
+        "constraints",
+        "job_hash",
+        "approval_required",
+        "approval_ref",
     ];
     has_keys(item, &established);
     assert_eq!(item["job"]["id"], id);
@@ -22,7 +30,8 @@ async fn policys_question_is_listed_and_answered_under_the_job() {
     assert_eq!(item["constraints"]["budgets"]["max_runtime_ms"], 60000);
     assert_eq!(item["approval_ref"], id);
 
-    let approved = rig.post(&format!("/api/v1/approvals/{id}/approve"), r#"{"reason":"fine","note":null}"#).await.is(200).json();
+    let approved =
+        rig.post(&format!("/api/v1/approvals/{id}/approve"), r#"{"reason":"fine","note":null}"#).await.is(200).json();
     assert_eq!(approved["job_id"], id);
     assert!(!approved["trace_id"].as_str().unwrap().is_empty());
     let job = rig.job_in(&id, "SUCCEEDED").await;

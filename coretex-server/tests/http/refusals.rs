@@ -29,7 +29,9 @@ async fn status_and_workers_have_the_established_keys() {
     let mut workers = json!([]);
     for _ in 0..100_000 {
         workers = rig.get("/api/v1/workers").await.is(200).json();
-        if workers[0]["topics"].as_array().is_some_and(|topics| !topics.is_empty()) && workers[0]["max_parallel_jobs"] != 0 {
+        if workers[0]["topics"].as_array().is_some_and(|topics| !topics.is_empty())
+            && workers[0]["max_parallel_jobs"] != 0
+        {
             break;
         }
         tokio::task::yield_now().await;
@@ -81,7 +83,9 @@ async fn a_client_that_wants_text_gets_one_line() {
 #[tokio::test]
 async fn ids_cursors_and_counts_are_judged() {
     let rig = Rig::start().await;
-    for path in ["/api/v1/workflows/a%20b", "/api/v1/workflow-runs/a%2Fb", "/api/v1/workflow-runs/x/timeline?limit=many"] {
+    for path in
+        ["/api/v1/workflows/a%20b", "/api/v1/workflow-runs/a%2Fb", "/api/v1/workflow-runs/x/timeline?limit=many"]
+    {
         let code = rig.get(path).await.is(400).code();
         assert!(code == "id_invalid" || code == "query_invalid", "{path}: {code}");
     }

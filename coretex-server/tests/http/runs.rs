@@ -13,8 +13,22 @@ async fn a_run_waits_at_its_approval_before_the_start_is_answered() {
 
     let run = rig.get(&format!("/api/v1/workflow-runs/{id}")).await.is(200).json();
     let established = [
-        "id", "workflow_id", "org_id", "team_id", "input", "context", "status", "started_at", "completed_at", "output",
-        "error", "steps", "total_cost", "triggered_by", "created_at", "updated_at",
+        "id",
+        "workflow_id",
+        "org_id",
+        "team_id",
+        "input",
+        "context",
+        "status",
+        "started_at",
+        "completed_at",
+        "output",
+        "error",
+        "steps",
+        "total_cost",
+        "triggered_by",
+        "created_at",
+        "updated_at",
     ];
     has_keys(&run, &established);
     assert_eq!(run["status"], "waiting");
@@ -92,7 +106,8 @@ async fn runs_are_listed_newest_first_page_by_page() {
     let mut seen = Vec::new();
     let mut cursor = String::new();
     loop {
-        let page = rig.get(&format!("/api/v1/workflow-runs?limit=2&workflow_id=w&cursor={cursor}")).await.is(200).json();
+        let page =
+            rig.get(&format!("/api/v1/workflow-runs?limit=2&workflow_id=w&cursor={cursor}")).await.is(200).json();
         assert_eq!(keys(&page), ["items", "next_cursor"]);
         seen.extend(page["items"].as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().to_owned()));
         match page["next_cursor"].as_str() {

@@ -12,7 +12,19 @@ async fn a_definition_is_stored_listed_shown_and_removed() {
     assert_eq!(made, json!({"id": id}), "nothing but the id");
 
     let shown = rig.get(&format!("/api/v1/workflows/{id}")).await.is(200).json();
-    let established = ["id", "org_id", "team_id", "name", "description", "version", "timeout_sec", "steps", "created_by", "created_at", "updated_at"];
+    let established = [
+        "id",
+        "org_id",
+        "team_id",
+        "name",
+        "description",
+        "version",
+        "timeout_sec",
+        "steps",
+        "created_by",
+        "created_at",
+        "updated_at",
+    ];
     has_keys(&shown, &established);
     assert_eq!(shown["steps"]["a"]["id"], "a");
     assert_eq!(shown["steps"]["a"]["type"], "approval");

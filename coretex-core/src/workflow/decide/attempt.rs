@@ -63,8 +63,14 @@ impl Machine<'_> {
                 _ => Ok(()),
             };
         };
-        if self.is_over() && !matches!(input, JobInput::Answered(_)) {
-            return Ok(());
+        if self.is_over() {
+            // What is left of a job does not outlive its run: nobody waits for an answer any more.
+            return match (input, self.step_id(position), self.draft.step_at(position)) {
+                (JobInput::Answered(_), Some(step), Some(state)) => {
+                    Err(Rejected::NotWaiting { step, status: state.status })
+                }
+                _ => Ok(()),
+            };
         }
         let Some(attempt) = Attempt::of(&self.draft, position) else { return Ok(()) };
         let before = job.state;
@@ -78,13 +84,18 @@ impl Machine<'_> {
     pub(super) fn absorb(&mut self, position: usize, before: JobState, moves: Moves) {
         let Some(step) = self.step_id(position) else { return };
         self.effects.extend(moves.effects.into_iter().map(RunEffect::Job));
-        self.records.opened.extend(moves.opened.map(|request| *request));
-        if moves.closed {
-            let job = self.draft.step_at(position).and_then(|step| step.job.as_ref());
-            self.records.closed.extend(job.map(|job| job.id.to_string()));
+        if moves.closed
+            && let Some(job) = self.draft.step_at(position).and_then(|step| step.job.as_ref())
+        {
+            self.close(job.id.to_string());
         }
+        self.records.opened.extend(moves.opened.map(|request| *request));
         for event in moves.events {
             self.record(RunEvent::StepJob { step: step.clone(), event });
+        }
+        if before.is_terminal() {
+            // What the end of the job meant for the step was decided when it ended.
+            return;
         }
         let Some(job) = self.draft.step_at(position).and_then(|step| step.job.as_deref()) else { return };
         match job.state {
@@ -131,7 +142,10 @@ impl Machine<'_> {
             return;
         }
         let (state, failure) = (letter.state, letter.failure.clone());
-        self.records.dead_letters.push(letter);
+        // A job that was stopped on request was not given up.
+        if state != JobState::Cancelled {
+            self.records.dead_letters.push(letter);
+        }
         match state {
             JobState::Timeout => self.time_out(position, failure),
             _ => self.fail(position, failure),

@@ -63,10 +63,10 @@ impl Machine<'_> {
                     }));
                     self.effects.push(RunEffect::Job(Effect::Cancel { job, trace_id, by, reason }));
                 }
-                Some((job, JobState::ApprovalRequired)) => self.records.closed.push(job.to_string()),
+                Some((job, JobState::ApprovalRequired)) => self.close(job.to_string()),
                 _ if waiting => {
                     if let Some(step) = self.step_id(position) {
-                        self.records.closed.push(self.approval_id(&step));
+                        self.close(self.approval_id(&step));
                     }
                 }
                 _ => {}

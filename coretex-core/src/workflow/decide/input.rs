@@ -50,7 +50,7 @@ impl Machine<'_> {
             }
             _ => return Err(Rejected::NotWaiting { step, status }),
         }
-        self.records.closed.push(self.approval_id(&step));
+        self.close(self.approval_id(&step));
         let approved = answer.approved;
         let why = if answer.reason.is_empty() { String::new() } else { format!(": {}", answer.reason) };
         let rejected = format!("rejected by `{}`{why}", answer.by);

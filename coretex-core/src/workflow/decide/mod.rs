@@ -85,7 +85,7 @@ pub enum RunEffect {
 pub struct Records {
     /// Questions that now wait for a human.
     pub opened: Vec<ApprovalRequest>,
-    /// Questions that no longer do, by [`Subject::id`].
+    /// Questions that no longer do, by [`Subject::id`]. One that is asked anew is closed before it is opened.
     pub closed: Vec<String>,
     /// Jobs that were given up.
     pub dead_letters: Vec<DeadLetter>,
@@ -258,6 +258,15 @@ impl<'a> Machine<'a> {
 
     fn record(&mut self, event: RunEvent) {
         self.draft.record(event);
+    }
+
+    /// Withdraws a question; one that this very decision asked was never asked.
+    fn close(&mut self, id: String) {
+        let asked = self.records.opened.len();
+        self.records.opened.retain(|request| request.subject.id() != id);
+        if self.records.opened.len() == asked {
+            self.records.closed.push(id);
+        }
     }
 
     fn step_id(&self, position: usize) -> Option<StepId> {

@@ -42,7 +42,7 @@ impl Machine<'_> {
             }
             (StepKind::Delay { .. }, StepStatus::Running) => self.succeed(position, None),
             (StepKind::Approval, StepStatus::Waiting) => {
-                self.records.closed.push(self.approval_id(&step.id));
+                self.close(self.approval_id(&step.id));
                 let failure = Failure::fatal(codes::APPROVAL_EXPIRED, "nobody answered in time");
                 self.record(RunEvent::StepTimedOut { step: step.id.clone(), failure: failure.clone() });
                 self.fail_run(position, failure);

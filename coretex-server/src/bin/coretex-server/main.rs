@@ -5,7 +5,7 @@ mod key;
 mod run;
 mod terminal;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
@@ -59,6 +59,7 @@ fn log(default: &str) {
         terminal::warn(&format!("`CORETEX_LOG` is `{wanted}`, which is not understood; logging `{default}`"));
         default.parse().unwrap_or_default()
     });
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let coloured = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(coloured).with_target(false);
     tracing_subscriber::registry().with(targets).with(lines).init();
 }

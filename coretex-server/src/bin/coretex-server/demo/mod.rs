@@ -146,7 +146,7 @@ async fn start(plane: &ControlPlane, me: &Principal) -> anyhow::Result<RunId> {
 
 /// What happens next in a demo.
 enum Next {
-    Event(TimelineEvent),
+    Event(Box<TimelineEvent>),
     Reply(Reply),
     Ended,
     Stop,
@@ -160,7 +160,7 @@ impl Demo {
         let mut stop = Box::pin(run::asked_to_stop());
         loop {
             let next = tokio::select! {
-                event = watch.next() => event?.map_or(Next::Ended, Next::Event),
+                event = watch.next() => event?.map_or(Next::Ended, |event| Next::Event(Box::new(event))),
                 reply = ask::answered(question.as_mut()) => Next::Reply(reply),
                 () = &mut stop => Next::Stop,
             };
@@ -205,7 +205,7 @@ impl Demo {
         self.show.summary(run);
         let question = ask::Question::new(PATIENCE);
         if !question.at_terminal() {
-            self.show.how_to_answer(&self.run, GATE, self.address, &self.key.text);
+            self.show.how_to_answer(&self.run, GATE, self.address, &self.key);
         }
         question.prompt();
         Ok(Some(question))

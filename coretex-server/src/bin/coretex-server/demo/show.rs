@@ -13,7 +13,10 @@ use coretex_core::{
 };
 use jiff::Timestamp;
 
-use crate::terminal::{Paint, ctl, say};
+use crate::{
+    key::Key,
+    terminal::{Paint, ctl, say},
+};
 
 #[derive(Debug)]
 pub(super) struct Show {
@@ -34,7 +37,11 @@ impl Show {
         say("");
         say(&format!("  workflow   incident-enricher   {}", paint.dim("fetch > summarise > approve > post")));
         say(&format!("  policy     safety.yaml         {}", paint.dim("nothing runs that no rule allows")));
-        say(&format!("  state      {:<19} {}", data.display(), paint.dim("durable: kill this at any time, start it again")));
+        say(&format!(
+            "  state      {:<19} {}",
+            data.display(),
+            paint.dim("durable: kill this at any time, start it again")
+        ));
     }
 
     pub(super) fn run(&self, id: &RunId, resumed: Option<&Run>) {
@@ -81,10 +88,12 @@ impl Show {
         }
     }
 
-    pub(super) fn how_to_answer(&self, run: &RunId, step: &str, address: SocketAddr, key: &str) {
+    pub(super) fn how_to_answer(&self, run: &RunId, step: &str, address: SocketAddr, key: &Key) {
         say("  Nobody sits at this terminal. Within a minute, answer from another one:");
         say("");
-        say(&format!("    export CORETEX_SERVER=http://{address} CORETEX_API_KEY={key}"));
+        // A key that was given is the caller's to know, and nobody else's.
+        let key = if key.made { format!(" CORETEX_API_KEY={}", key.text) } else { String::new() };
+        say(&format!("    export CORETEX_SERVER=http://{address}{key}"));
         say(&format!("    {} approval approve {run}:{step}", ctl()));
         say("");
         say("  or start the demo again with --approve.");
@@ -120,7 +129,10 @@ impl Show {
         let data = data.display();
         say("");
         say(&format!("  {}", paint.bold("Look further")));
-        say(&format!("    {server} dev --demo-workers --data-dir {data}   {}", paint.dim("# prints address and key to export")));
+        say(&format!(
+            "    {server} dev --demo-workers --data-dir {data}   {}",
+            paint.dim("# prints address and key to export")
+        ));
         say(&format!("    {ctl} run timeline {run}"));
         say(&format!("    {ctl} run start incident-enricher --input examples/incident-enricher/incident.json"));
         say(&format!("    files: examples/incident-enricher, {data}/webhook.jsonl"));

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use coretex_core::{ports::Bus, value::Value};
 use coretex_server::client::{Client, ClientError, Sent};
-use coretex_worker::{Input, JobContext, JobError, Output, Progress, RawInput, RawOutput, RunningWorker, State, Worker};
+use coretex_worker::{
+    Input, JobContext, JobError, Output, Progress, RawInput, RawOutput, RunningWorker, State, Worker,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -77,15 +79,22 @@ async fn summarise(Input(given): Input<ToSummarise>, State(kit): State<Kit>) -> 
     summary::of(&given.incident, &given.evidence).map(Output)
 }
 
-async fn post(Input(given): Input<ToPost>, State(kit): State<Kit>, job: JobContext) -> Result<Output<Posted>, JobError> {
+async fn post(
+    Input(given): Input<ToPost>,
+    State(kit): State<Kit>,
+    job: JobContext,
+) -> Result<Output<Posted>, JobError> {
     tokio::time::sleep(kit.pace).await;
     // The same for every attempt and every repeat, so that the receiver takes one.
     let effect = job.job_id().split('@').next().unwrap_or_default().to_owned();
     let body = json!({"incident": given.incident, "summary": given.summary});
-    let answer = kit.webhook.post("/", Sent::json(&body).header("idempotency-key", effect)).await.map_err(|error| match error {
-        ClientError::Refused { status: 400..=499, .. } => JobError::fatal("webhook_refused", error),
-        error => JobError::retry(error).with_code("webhook_unreachable"),
-    })?;
+    let answer =
+        kit.webhook.post("/", Sent::json(&body).header("idempotency-key", effect)).await.map_err(
+            |error| match error {
+                ClientError::Refused { status: 400..=499, .. } => JobError::fatal("webhook_refused", error),
+                error => JobError::retry(error).with_code("webhook_unreachable"),
+            },
+        )?;
     let accepted = answer.get("accepted").and_then(Value::as_bool).unwrap_or_default();
     let note = if accepted { "the webhook took it" } else { "the webhook had it already" };
     Ok(Output(Posted { note: note.to_owned(), accepted }))
@@ -125,11 +134,8 @@ impl Crew {
             .max_parallel(64)
             .handle("job.demo.>", echo)
             .handle("job.default", echo);
-        let workers = vec![
-            incident.build()?.start().await?,
-            outbound.build()?.start().await?,
-            echoes.build()?.start().await?,
-        ];
+        let workers =
+            vec![incident.build()?.start().await?, outbound.build()?.start().await?, echoes.build()?.start().await?];
         Ok(Self { workers, receiver })
     }
 

@@ -1,0 +1,190 @@
+//! What one seed means: workflows, workers, people, policy, faults and the order of events.
+
+use std::{collections::HashMap, time::Duration};
+
+use coretex_core::{
+    job::{ApprovalRequest, Subject},
+    policy::Outcome,
+    testing::{FaultPlan, Reply, Rng, Say, ScriptedJob, plane::FnPolicy, policy_fn},
+};
+use serde_json::{Map, Value, json};
+
+pub(super) const TOPICS: [&str; 3] = ["job.a", "job.b", "job.c.d"];
+
+/// Everything that a seed decides beforehand.
+pub(super) struct Case {
+    pub(super) workflows: Vec<Value>,
+    pub(super) plan: FaultPlan,
+    pub(super) worker: Rng,
+    pub(super) people: Rng,
+    pub(super) policy: Rng,
+    pub(super) story: Rng,
+}
+
+impl Case {
+    pub(super) fn of(seed: u64) -> Self {
+        let mut rng = Rng::new(seed ^ 0x5eed);
+        let workflows = (0..1 + rng.below(2)).map(|n| workflow(&format!("w{n}"), &mut rng.fork())).collect();
+        let plan = plan(&mut rng.fork());
+        Self { workflows, plan, worker: rng.fork(), people: rng.fork(), policy: rng.fork(), story: rng.fork() }
+    }
+}
+
+fn workflow(id: &str, rng: &mut Rng) -> Value {
+    let most = if rng.chance(100) { 14 } else { 6 };
+    let count = 1 + rng.below(most);
+    let mut steps = Map::new();
+    for n in 0..count {
+        let mut step = step(n, rng);
+        let mut deps: Vec<String> = Vec::new();
+        for dep in 0..n {
+            if rng.chance(if n < 3 { 500 } else { 250 }) {
+                deps.push(format!("s{dep}"));
+            }
+        }
+        step.insert("depends_on".into(), json!(deps));
+        // A gate or an input may read what it waits for, and now and then what it does not.
+        let other = if rng.chance(900) { deps.first().cloned() } else { Some(format!("s{}", rng.below(count))) };
+        decorate(&mut step, n, other.as_deref(), rng);
+        steps.insert(format!("s{n}"), step.into());
+    }
+    let mut workflow = json!({"id": id, "steps": steps});
+    if rng.chance(200) {
+        workflow["timeout_sec"] = json!(20 + rng.below(600));
+    }
+    workflow
+}
+
+fn step(n: u64, rng: &mut Rng) -> Map<String, Value> {
+    let step = match rng.below(100) {
+        0..=59 => {
+            let topic = rng.pick(&TOPICS).unwrap();
+            let mut step = json!({"topic": topic, "timeout_sec": 5 + rng.below(100)});
+            if rng.chance(600) {
+                step["retry"] = json!({
+                    "max_retries": rng.below(4),
+                    "initial_backoff_sec": rng.below(40) as f64 / 8.0,
+                    "max_backoff_sec": rng.below(20),
+                    "multiplier": 1.0 + rng.below(20) as f64 / 10.0,
+                });
+            }
+            step
+        }
+        60..=70 => json!({"type": "delay", "delay_sec": rng.below(200)}),
+        71..=80 => json!({"type": "condition", "condition": condition(None, rng)}),
+        81..=90 => json!({"type": "approval", "timeout_sec": 30 + rng.below(3_000)}),
+        _ => json!({"type": "notify", "input": {"message": format!("from s{n}"), "level": "WARN"}}),
+    };
+    match step {
+        Value::Object(step) => step,
+        _ => Map::new(),
+    }
+}
+
+fn decorate(step: &mut Map<String, Value>, n: u64, other: Option<&str>, rng: &mut Rng) {
+    if step.get("type") != Some(&json!("condition")) && rng.chance(200) {
+        step.insert("condition".into(), condition(other, rng).into());
+    }
+    if rng.chance(300) {
+        step.insert("output_path".into(), format!("out.s{}", n % 3).into());
+    }
+    if step.contains_key("topic") && rng.chance(400) {
+        let input = match (other, rng.below(12)) {
+            (_, 0) => json!({"bad": "${input.missing + 1}"}),
+            (Some(other), _) => json!({"n": "${input.n}", "prev": format!("${{steps.{other}.output}}")}),
+            (None, _) => json!({"n": "${input.n}", "ctx": "${ctx.out}"}),
+        };
+        step.insert("input".into(), input);
+    }
+    if step.contains_key("topic") && rng.chance(60) {
+        step.insert("output_schema".into(), json!({"type": "object", "required": ["n"]}));
+    }
+}
+
+fn condition(other: Option<&str>, rng: &mut Rng) -> String {
+    match (rng.below(12), other) {
+        (0, _) => "input.missing + 1 == 2".into(),
+        (1..=4, Some(other)) => format!("steps.{other}.status == \"succeeded\""),
+        (5, Some(other)) => format!("steps.{other}.output.n > 3"),
+        _ => format!("input.n > {}", rng.below(6)),
+    }
+}
+
+fn plan(rng: &mut Rng) -> FaultPlan {
+    let mut plan = FaultPlan::new(rng.draw()).at_most(rng.below(40));
+    let mut some = |likely: u32, most: u64| if rng.chance(likely) { rng.below(most) as u32 } else { 0 };
+    plan = plan
+        .unavailable_before(some(300, 150))
+        .unavailable_after(some(300, 150))
+        .conflict(some(300, 200))
+        .unreadable(some(200, 100))
+        .slow(some(500, 600), 24)
+        .drop_messages(some(200, 80))
+        .duplicate_messages(some(300, 200))
+        .delay_messages(some(300, 200), Duration::from_secs(20))
+        .reorder_messages(some(400, 400))
+        .full(some(200, 150));
+    if rng.chance(400) {
+        for _ in 0..1 + rng.below(4) {
+            plan = plan.crash_after(1 + rng.below(14));
+        }
+    }
+    plan
+}
+
+/// What the workers do.
+pub(super) fn worker(mut rng: Rng) -> impl FnMut(&ScriptedJob) -> Reply + Send + 'static {
+    move |job| {
+        let output = json!({"n": rng.below(8), "of": job.request.job_id});
+        let mut reply = match rng.below(100) {
+            0..=64 => Reply::succeed(output),
+            65..=78 => Reply::retryable("busy"),
+            79..=82 => Reply::fatal("broken"),
+            83..=86 => Reply::Never,
+            87..=89 => Reply::Garbage,
+            90..=91 => Reply::Cancelled,
+            92..=94 => Reply::UntilCancelled,
+            _ => return Reply::succeed(output).late(Duration::from_millis(rng.below(5_000))),
+        };
+        if rng.chance(150) {
+            reply = reply.twice();
+        }
+        if rng.chance(350) {
+            reply = reply.after(Duration::from_millis(rng.below(30_000)));
+        }
+        if rng.chance(200) {
+            reply = reply.with_progress();
+        }
+        reply
+    }
+}
+
+/// What people do: they may be silent where a timeout speaks for them.
+pub(super) fn person(mut rng: Rng) -> impl FnMut(&ApprovalRequest) -> Say + Send + 'static {
+    move |request| {
+        let wait = Duration::from_millis(rng.below(2_000_000));
+        let say = match (rng.below(10), &request.subject) {
+            (0, Subject::Step { .. }) => return Say::Nothing,
+            (1..=2, _) => Say::no("the dice say so"),
+            _ => Say::Yes,
+        };
+        if rng.chance(500) { say } else { say.after(wait) }
+    }
+}
+
+/// What policy says: it may put a job off, but not for ever.
+pub(super) fn policy(rng: Rng) -> FnPolicy {
+    let state = std::sync::Mutex::new((rng, HashMap::<String, u32>::new()));
+    policy_fn("sim", move |request| {
+        let (rng, seen) = &mut *state.lock().unwrap();
+        let times = seen.entry(request.job_id.to_owned()).or_default();
+        *times += 1;
+        match rng.below(100) {
+            0..=2 => Outcome::Deny,
+            3..=7 if *times < 4 => Outcome::Throttle,
+            8..=12 => Outcome::RequireApproval,
+            13..=20 => Outcome::AllowWithConstraints,
+            _ => Outcome::Allow,
+        }
+    })
+}

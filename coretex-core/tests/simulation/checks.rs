@@ -1,0 +1,341 @@
+//! The invariants, read from nothing but the store.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use coretex_core::{
+    job::{Job, JobEvent, JobState},
+    plane::{JobRecord, State, StoredJobEvent},
+    ports::{Entry, Key, Scan, Store},
+    testing::TestPlane,
+    workflow::{Run, RunEvent, RunSummary, StepKind, StepRun, StepStatus, StoredEvent, Wake, Workflow, WorkflowSpec},
+};
+use serde_json::Value;
+
+use super::world::{Seen, store};
+
+/// Everything in the store, decoded.
+struct Contents {
+    values: BTreeMap<String, Entry>,
+    runs: BTreeMap<String, (Arc<Workflow>, Vec<StoredEvent>)>,
+    jobs: BTreeMap<String, Vec<StoredJobEvent>>,
+    raw: Vec<String>,
+}
+
+async fn read(plane: &TestPlane, seen: &Seen) -> Contents {
+    let store = store(plane);
+    let mut values = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let page = store.scan(Scan::prefix("").after(after).limit(10_000)).await.unwrap();
+        values.extend(page.entries.into_iter().map(|entry| (entry.key.to_string(), entry)));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let mut raw: Vec<String> =
+        values.values().map(|entry| format!("{} = {}", entry.key, String::from_utf8_lossy(&entry.value))).collect();
+    let mut runs = BTreeMap::new();
+    let listed = values.keys().filter_map(|key| key.strip_prefix("runs/")).map(str::to_owned);
+    let known: BTreeSet<String> = listed.chain(seen.runs.iter().map(ToString::to_string)).collect();
+    for id in known {
+        let events: Vec<StoredEvent> = stream(&*store, &format!("run/{id}"), &mut raw).await;
+        assert!(!events.is_empty(), "run `{id}` was acknowledged and is gone");
+        let RunEvent::RunStarted { digest, .. } = &events[0].event else { panic!("run `{id}` does not start") };
+        let spec: WorkflowSpec = serde_json::from_slice(&values[&format!("definitions/{digest}")].value).unwrap();
+        runs.insert(id, (Arc::new(Workflow::compile("store", spec).unwrap()), events));
+    }
+    let mut jobs = BTreeMap::new();
+    for id in &seen.jobs {
+        let events: Vec<StoredJobEvent> = stream(&*store, &format!("job/{id}"), &mut raw).await;
+        assert!(!events.is_empty(), "job `{id}` was acknowledged and is gone");
+        jobs.insert(id.to_string(), events);
+    }
+    Contents { values, runs, jobs, raw }
+}
+
+async fn stream<T: serde::de::DeserializeOwned>(store: &dyn Store, name: &str, raw: &mut Vec<String>) -> Vec<T> {
+    let page = store.read(&Key::from(name), 1, 10_000).await.unwrap();
+    assert!(page.events.is_empty() || page.first == 1, "`{name}` has a gap");
+    assert_eq!(page.head, page.events.len() as u64, "`{name}` has a gap");
+    raw.extend(page.events.iter().map(|event| format!("{name}: {}", String::from_utf8_lossy(event))));
+    page.events.iter().map(|event| serde_json::from_slice(event).unwrap()).collect()
+}
+
+/// What holds between any two commits.
+pub(super) async fn while_under_way(plane: &TestPlane, seen: &Seen) {
+    let contents = read(plane, seen).await;
+    check(&contents);
+}
+
+/// What holds then, and what must hold when everything has ended. Gives the whole store as text.
+pub(super) async fn at_the_end(plane: &TestPlane, seen: &Seen) -> Vec<String> {
+    let contents = read(plane, seen).await;
+    let states = check(&contents);
+    for state in &states {
+        assert_eq!(state.wake(), Wake::Never, "not ended: {state:?}");
+    }
+    for prefix in ["outbox/", "hot/", "timers/", "approvals/"] {
+        let left: Vec<&String> = contents.values.keys().filter(|key| key.starts_with(prefix)).collect();
+        assert!(left.is_empty(), "left behind: {left:?}");
+    }
+    for reader in &seen.states {
+        let (workflow, events) = &contents.runs[reader.id().unwrap().as_str()];
+        let mut run = Run::new(workflow.clone());
+        run.replay(&events[..usize::try_from(reader.head()).unwrap()]);
+        assert!(&run == reader, "a reader saw what is not in the log:\n{reader:?}\n{run:?}");
+    }
+    nothing_left_that_was_not_decided(plane, &contents);
+    contents.raw
+}
+
+fn check(contents: &Contents) -> Vec<State> {
+    let mut states = Vec::new();
+    let mut letters = BTreeSet::new();
+    for (id, (workflow, events)) in &contents.runs {
+        let run = walk(id, workflow, events, &mut letters);
+        let summary: RunSummary = serde_json::from_slice(&contents.values[&format!("runs/{id}")].value).unwrap();
+        assert_eq!(summary.status, run.status(), "the list shows run `{id}` in another state");
+        assert!(contents.values.contains_key(&format!("runs-of/{}/{id}", workflow.id())));
+        states.push(State::Run(Box::new(run)));
+    }
+    for (id, events) in &contents.jobs {
+        let record = walk_job(id, events);
+        if matches!(record.job.state, JobState::Failed | JobState::Denied | JobState::Timeout) {
+            letters.insert(id.clone());
+        }
+        states.push(State::Job(Box::new(record)));
+    }
+    let found: BTreeSet<String> =
+        contents.values.keys().filter_map(|key| key.strip_prefix("dlq/")).map(str::to_owned).collect();
+    assert_eq!(found, letters, "dead letters are not those of the jobs given up");
+    wake_sources(contents, &states);
+    questions(contents, &states);
+    states
+}
+
+/// Replays a run event by event and looks at every state on the way.
+fn walk(id: &str, workflow: &Arc<Workflow>, events: &[StoredEvent], letters: &mut BTreeSet<String>) -> Run {
+    let mut run = Run::new(workflow.clone());
+    let mut ends: HashMap<String, u32> = HashMap::new();
+    let mut time = events[0].at;
+    for (n, stored) in events.iter().enumerate() {
+        assert!(!run.status().is_terminal(), "run `{id}`: event {} follows the end: {stored:?}", n + 1);
+        assert!(stored.at >= time, "run `{id}`: time runs backwards at event {}", n + 1);
+        time = stored.at;
+        if std::env::var_os("CORETEX_SEED").is_some() {
+            eprintln!("{id} {:>3} {} {}", n + 1, stored.at, serde_json::to_string(&stored.event).unwrap());
+        }
+        let before = run.clone();
+        run.apply(stored);
+        begins_in_order(id, &before, stored);
+        for ((step, old), (_, new)) in before.steps().zip(run.steps()) {
+            if old.status.is_terminal() {
+                assert_eq!(old.status, new.status, "run `{id}`: step `{step}` changed after its end");
+            }
+            if let Some((old, new)) = old.job.as_ref().zip(new.job.as_ref()) {
+                monotone(old, new);
+            }
+        }
+        if let RunEvent::StepJob { step, event } = &stored.event {
+            let job = run.step(step.as_str()).unwrap().job.as_ref().unwrap().id.to_string();
+            if ends_job(event) {
+                *ends.entry(job.clone()).or_default() += 1;
+            }
+            if matches!(event, JobEvent::Failed { .. } | JobEvent::Denied { .. } | JobEvent::TimedOut { .. }) {
+                letters.insert(job);
+            }
+        }
+        // Another try takes it back.
+        if let RunEvent::StepRetryScheduled { step, .. } = &stored.event {
+            letters.remove(run.step(step.as_str()).unwrap().job.as_ref().unwrap().id.as_str());
+        }
+        counters(&run);
+        let snapshot = Run::from_snapshot(workflow.clone(), &run.to_snapshot().unwrap()).unwrap();
+        assert!(snapshot == run, "run `{id}`: a snapshot gives another state");
+    }
+    for (job, times) in ends {
+        assert_eq!(times, 1, "job `{job}` ended more than once");
+    }
+    run
+}
+
+fn begins_in_order(id: &str, before: &Run, stored: &StoredEvent) {
+    let begins = matches!(
+        stored.event,
+        RunEvent::StepAttempted { .. }
+            | RunEvent::StepWaiting { .. }
+            | RunEvent::StepDelayed { .. }
+            | RunEvent::StepNotified { .. }
+            | RunEvent::StepSkipped { .. }
+            | RunEvent::StepSucceeded { .. }
+    );
+    let Some(step) = stored.event.step().filter(|_| begins) else { return };
+    let workflow = before.workflow();
+    let step = &workflow.steps()[workflow.position(step.as_str()).unwrap()];
+    for dep in step.depends_on() {
+        let dep = workflow.steps()[*dep].id();
+        let status = before.step(dep.as_str()).unwrap().status;
+        assert!(
+            matches!(status, StepStatus::Succeeded | StepStatus::Skipped),
+            "run `{id}`: step `{}` began while `{dep}` was {}: {stored:?}",
+            step.id(),
+            status.as_str()
+        );
+    }
+}
+
+fn ends_job(event: &JobEvent) -> bool {
+    matches!(
+        event,
+        JobEvent::Succeeded { .. }
+            | JobEvent::Failed { .. }
+            | JobEvent::Denied { .. }
+            | JobEvent::TimedOut { .. }
+            | JobEvent::Cancelled { .. }
+    )
+}
+
+fn monotone(old: &Job, new: &Job) {
+    let rank = |state| match state {
+        JobState::Pending | JobState::ApprovalRequired => 0,
+        JobState::Scheduled => 1,
+        JobState::Dispatched => 2,
+        JobState::Running => 3,
+        _ => 4,
+    };
+    if old.id == new.id {
+        assert!(rank(old.state) <= rank(new.state), "job `{}` went back", old.id);
+        assert!(!old.state.is_terminal() || old.state == new.state, "job `{}` changed after its end", old.id);
+    }
+}
+
+/// The counters in the snapshot equal a walk over the steps.
+fn counters(run: &Run) {
+    let snapshot: Value = serde_json::from_slice(&run.to_snapshot().unwrap()).unwrap();
+    let open = |step: &&StepRun| !step.status.is_terminal();
+    let state = |step: &StepRun| step.job.as_ref().filter(|_| step.status != StepStatus::Pending).map(|job| job.state);
+    let steps: Vec<(&StepRun, &StepKind)> =
+        run.steps().map(|(_, step)| step).zip(run.workflow().steps().iter().map(|step| step.kind())).collect();
+    let count = |wanted: &dyn Fn(&StepRun, &StepKind) -> bool| {
+        steps.iter().filter(|(step, kind)| open(step) && wanted(step, kind)).count()
+    };
+    let core = &snapshot["core"];
+    assert_eq!(core["open"], count(&|_, _| true), "{core}");
+    assert_eq!(core["waiting"], count(&|step, _| step.status == StepStatus::Waiting), "{core}");
+    assert_eq!(core["in_flight"], count(&|step, _| state(step).is_some_and(JobState::is_in_flight)), "{core}");
+    let asking = count(&|step, kind| {
+        let job = step.job.as_ref().is_some_and(|job| job.due_at.is_none());
+        (matches!(kind, StepKind::Notify) && step.status == StepStatus::Running)
+            || (job && state(step) == Some(JobState::Pending))
+    });
+    assert_eq!(core["asking"], asking, "{core}");
+}
+
+fn walk_job(id: &str, events: &[StoredJobEvent]) -> JobRecord {
+    let mut before: Option<JobRecord> = None;
+    for n in 1..=events.len() {
+        let record = JobRecord::replay(&events[..n]).unwrap();
+        if let Some(before) = &before {
+            assert!(!before.job.state.is_terminal(), "job `{id}`: event {n} follows the end");
+            monotone(&before.job, &record.job);
+        }
+        before = Some(record);
+    }
+    before.unwrap()
+}
+
+fn id_of(state: &State) -> String {
+    match state {
+        State::Run(run) => format!("run/{}", run.id().unwrap()),
+        State::Job(record) => format!("job/{}", record.spec.id),
+    }
+}
+
+/// Exactly one durable wake source, of the right kind, or none when it has ended.
+fn wake_sources(contents: &Contents, states: &[State]) {
+    let mut expected = BTreeSet::new();
+    for state in states {
+        let id = id_of(state);
+        match state.wake() {
+            Wake::Hot => expected.insert(format!("hot/{id}")),
+            Wake::At(due) => expected.insert(format!("timers/{:020}/{id}", due.as_microsecond())),
+            Wake::Never | Wake::Human => false,
+        };
+    }
+    let found: BTreeSet<String> =
+        contents.values.keys().filter(|key| key.starts_with("hot/") || key.starts_with("timers/")).cloned().collect();
+    assert_eq!(found, expected, "wake sources");
+}
+
+/// Questions are on record exactly while they wait, and whoever waits for a human has one.
+fn questions(contents: &Contents, states: &[State]) {
+    let mut expected = BTreeSet::new();
+    for state in states {
+        let before = expected.len();
+        match state {
+            State::Run(run) if !run.status().is_terminal() => {
+                for (step, state) in run.steps().filter(|(_, step)| step.status == StepStatus::Waiting) {
+                    let id = match &state.job {
+                        Some(job) => job.id.to_string(),
+                        None => format!("{}:{step}", run.id().unwrap()),
+                    };
+                    expected.insert(format!("approvals/{}/{id}", run.tenant()));
+                }
+            }
+            State::Job(record) if record.job.state == JobState::ApprovalRequired => {
+                expected.insert(format!("approvals/{}/{}", record.spec.tenant, record.spec.id));
+            }
+            _ => {}
+        }
+        assert!(state.wake() != Wake::Human || expected.len() > before, "nobody is asked: {}", id_of(state));
+    }
+    let found: BTreeSet<String> = contents.values.keys().filter(|key| key.starts_with("approvals/")).cloned().collect();
+    assert_eq!(found, expected, "questions");
+}
+
+/// No worker was sent, and nobody was told, what no durable batch says.
+fn nothing_left_that_was_not_decided(plane: &TestPlane, contents: &Contents) {
+    let mut dispatched = BTreeSet::new();
+    let mut alerted = BTreeSet::new();
+    for (workflow, events) in contents.runs.values() {
+        let mut run = Run::new(workflow.clone());
+        for stored in events {
+            run.apply(stored);
+            match &stored.event {
+                RunEvent::StepJob { step, event: JobEvent::Dispatched { .. } } => {
+                    dispatched.insert(run.step(step.as_str()).unwrap().job.as_ref().unwrap().id.to_string());
+                }
+                RunEvent::StepNotified { step, .. } => {
+                    alerted.insert((run.id().unwrap().to_string(), step.to_string()));
+                }
+                _ => {}
+            }
+        }
+    }
+    for events in contents.jobs.values() {
+        let record = JobRecord::replay(events).unwrap();
+        if record.job.dispatched_at.is_some() {
+            dispatched.insert(record.spec.id.to_string());
+        }
+    }
+    for request in plane.dispatched() {
+        assert!(dispatched.contains(&request.job_id), "`{}` was sent and never decided", request.job_id);
+    }
+    for message in plane.published("sys.workflow.event") {
+        let details = &message.packet.alert().unwrap().details;
+        let about = (details["run_id"].clone(), details["step_id"].clone());
+        assert!(alerted.contains(&about), "{about:?} was told and never decided");
+    }
+}
+
+/// The streams and keys, for people.
+pub(super) async fn story(plane: &TestPlane, seen: &Seen) -> String {
+    let contents = read(plane, seen).await;
+    let keys: Vec<&str> = contents.values.keys().map(String::as_str).collect();
+    let streams: Vec<&str> = contents.raw.iter().map(String::as_str).filter(|line| !line.contains(" = ")).collect();
+    format!("{}\nkeys: {keys:#?}", streams.join("\n"))
+}

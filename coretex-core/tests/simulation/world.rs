@@ -1,0 +1,188 @@
+//! Plays one seed and checks what came of it.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use coretex_core::{
+    job::{JobId, RunId, Topic, WorkflowId},
+    runtime::{JobRequest, PlaneError, PlaneErrorKind, StartRequest},
+    testing::{Rng, TestPlane},
+    workflow::Run,
+};
+use serde_json::json;
+
+use super::{
+    case::{self, Case, TOPICS},
+    checks,
+};
+
+/// What a seed did: all streams and records, and how often it published. Equal for equal seeds.
+#[derive(PartialEq)]
+pub(super) struct Trace {
+    store: Vec<String>,
+    published: usize,
+}
+
+/// What was acknowledged, and what readers saw.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) runs: BTreeSet<RunId>,
+    pub(super) jobs: BTreeSet<JobId>,
+    pub(super) states: Vec<Run>,
+}
+
+pub(super) fn run(seed: u64, talk: bool) -> Trace {
+    let case = Case::of(seed);
+    if talk {
+        for workflow in &case.workflows {
+            println!("{}", serde_json::to_string_pretty(workflow).unwrap());
+        }
+        println!("{:?}", case.plan);
+    }
+    let faults = case.plan.clone().arm();
+    let mut builder = TestPlane::builder()
+        .seed(seed)
+        .faults(&faults)
+        .worker("job.>", case::worker(case.worker.clone()))
+        .approver("ann", case::person(case.people.clone()))
+        .policy(case::policy(case.policy.clone()))
+        .job_timeout(Duration::from_secs(90));
+    for workflow in &case.workflows {
+        builder = builder.workflow(workflow.to_string());
+    }
+    builder
+        .run(async |plane| {
+            let mut seen = Seen::default();
+            if let Err(error) = play(plane, &case, &mut seen).await {
+                panic!("seed {seed}: {error}\n{}", checks::story(plane, &seen).await);
+            }
+            let store = checks::at_the_end(plane, &seen).await;
+            if talk {
+                println!("{}", checks::story(plane, &seen).await);
+                println!("{:?}", faults.counts());
+            }
+            Trace { store, published: plane.published(">").len() }
+        })
+        .unwrap()
+}
+
+async fn play(plane: &TestPlane, case: &Case, seen: &mut Seen) -> Result<(), PlaneError> {
+    let mut rng = case.story.clone();
+    for n in 0..1 + rng.below(3) {
+        let workflow = format!("w{}", rng.below(case.workflows.len() as u64));
+        let mut request =
+            StartRequest::new(WorkflowId::parse(&workflow)?, json!({"n": rng.below(8)})).label("n", n.to_string());
+        let id = RunId::parse(&format!("run-{n}"))?;
+        let keyed = rng.chance(300);
+        if keyed {
+            request = request.idempotency_key(format!("key-{}", rng.below(2)));
+        }
+        request = request.run_id(id.clone());
+        let run = match plane.start_with(request.clone()).await {
+            // The key was used for another input or workflow: it names the first run.
+            Ok(run) => run,
+            Err(error) => return Err(error),
+        };
+        assert!(keyed || run == id);
+        seen.runs.insert(run.clone());
+        if rng.chance(300) {
+            // A repeat finds the same run, also when it has ended.
+            if rng.chance(300) {
+                plane.advance(Duration::from_secs(1_000)).await;
+            }
+            assert_eq!(plane.start_with(request).await?, run, "a repeat starts nothing new");
+        }
+        disturb(plane, &mut rng, seen).await?;
+    }
+    for n in 0..rng.below(3) {
+        let topic = Topic::parse_job(rng.pick(&TOPICS).unwrap())?;
+        let id = JobId::parse(&format!("job-{n}"))?;
+        let mut request = JobRequest::new(topic, json!({"n": n})).id(id.clone());
+        if rng.chance(500) {
+            request = request.timeout(Duration::from_secs(1 + rng.below(60)));
+        }
+        plane.ask(async |plane_| plane_.submit_job(plane.principal(), request.clone()).await).await?;
+        seen.jobs.insert(id);
+        disturb(plane, &mut rng, seen).await?;
+    }
+    for _ in 0..rng.below(4) {
+        disturb(plane, &mut rng, seen).await?;
+        look(plane, seen).await?;
+    }
+    for run in seen.runs.clone() {
+        let end = plane.run_to_end(&run).await?;
+        assert!(end.status().is_terminal());
+        seen.states.push(end);
+    }
+    for id in &seen.jobs {
+        let mut patience = 0;
+        while !plane.ask(async |plane_| plane_.job(plane.principal(), id).await).await?.job.state.is_terminal() {
+            patience += 1;
+            assert!(patience < 2_000, "job `{id}` does not end");
+            plane.advance(Duration::from_secs(30)).await;
+            if plane.plane()?.store().now().await.is_err() {
+                plane.crash_and_restart().await?;
+            }
+        }
+    }
+    // Whoever still has something to say says it to runs that have ended.
+    plane.advance(Duration::from_secs(4_000)).await;
+    plane.faults().rest();
+    plane.crash_and_restart().await?;
+    plane.advance(Duration::from_secs(10)).await;
+    Ok(())
+}
+
+/// Something from outside: time, crashes, cancels, nonsense.
+async fn disturb(plane: &TestPlane, rng: &mut Rng, seen: &mut Seen) -> Result<(), PlaneError> {
+    match rng.below(12) {
+        0 => plane.crash_and_restart().await?,
+        1 if plane.faults().counts().crashes == 0 => {
+            // An orderly end needs a store that works.
+            plane.faults().rest();
+            plane.restart().await?;
+            plane.faults().resume();
+        }
+        2 => {
+            let runs: Vec<&RunId> = seen.runs.iter().collect();
+            if let Some(run) = rng.pick(&runs) {
+                plane.ask(async |p| p.cancel_run(plane.principal(), run, "changed my mind").await).await?;
+            }
+        }
+        3 => {
+            let jobs: Vec<&JobId> = seen.jobs.iter().collect();
+            if let Some(job) = rng.pick(&jobs) {
+                plane.ask(async |p| p.cancel_job(plane.principal(), job, "changed my mind").await).await?;
+            }
+        }
+        4 => {
+            // An answer that nobody may wait for.
+            let runs: Vec<&RunId> = seen.runs.iter().collect();
+            if let Some(run) = rng.pick(&runs) {
+                let step = format!("s{}", rng.below(5));
+                match plane.answer(run, &step, "eve", rng.chance(500)).await {
+                    Err(error) if !matches!(error.kind(), PlaneErrorKind::Conflict | PlaneErrorKind::NotFound) => {
+                        return Err(error);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        5..=6 => plane.settle().await,
+        _ => plane.advance(Duration::from_millis(rng.below(60_000))).await,
+    }
+    checks::while_under_way(plane, seen).await;
+    Ok(())
+}
+
+/// Notes what readers see.
+async fn look(plane: &TestPlane, seen: &mut Seen) -> Result<(), PlaneError> {
+    for run in &seen.runs {
+        seen.states.push(plane.run_state(run).await?);
+    }
+    Ok(())
+}
+
+/// The store of a test, whole.
+pub(super) fn store(plane: &TestPlane) -> Arc<dyn coretex_core::ports::Store> {
+    plane.store()
+}
