@@ -301,7 +301,11 @@ impl Executor {
             return;
         }
         if self.is_stopping {
-            answer(command.reply, Err(PlaneError::closed()), &command.aggregate);
+            match command.reply {
+                // Not decided, so not settled either.
+                Reply::Delivery(delivery) => self.shared.give_back(delivery, FIRST_WAIT),
+                reply => answer(reply, Err(PlaneError::closed()), &command.aggregate),
+            }
             return;
         }
         match self.entries.get_mut(&command.aggregate) {

@@ -1,6 +1,9 @@
 //! Listening: what workers say on the bus becomes inputs.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -37,6 +40,10 @@ pub(super) async fn listen(shared: &Arc<Shared>) -> Result<(), PlaneError> {
 
 async fn take_results(shared: Arc<Shared>, mut results: Box<dyn Subscription>) {
     while let Some(delivery) = results.next().await {
+        if shared.closed.load(Ordering::Acquire) {
+            // Given back, with all that follows, to whoever listens next.
+            return;
+        }
         let packet = &delivery.message.packet;
         let Some(result) = packet.job_result() else {
             tracing::warn!(subject = subjects::JOB_RESULT, "a packet without a result is dropped");
