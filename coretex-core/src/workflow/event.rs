@@ -185,6 +185,9 @@ pub enum RunEvent {
         step: StepId,
         /// Why.
         failure: Failure,
+        /// The step was not done in time, so that the run counts as timed out.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        timed_out: bool,
     },
     /// It was stopped on request; open steps are cancelled.
     RunCancelled {

@@ -91,11 +91,8 @@ pub(super) fn evolve(run: &mut impl RunMut, at: Timestamp, event: &RunEvent) {
             with_step(run, step, |step| end(step, StepStatus::TimedOut, at, Some(failure.clone())));
         }
         RunEvent::RunSucceeded {} => finish(run, at, RunStatus::Succeeded),
-        RunEvent::RunFailed { step, failure } => {
-            let status = match failure.code.as_ref() {
-                crate::job::codes::TIMEOUT => RunStatus::TimedOut,
-                _ => RunStatus::Failed,
-            };
+        RunEvent::RunFailed { step, failure, timed_out } => {
+            let status = if *timed_out { RunStatus::TimedOut } else { RunStatus::Failed };
             let core = run.core_mut();
             core.failure = Some(failure.clone());
             core.failed_step = Some(step.shared());

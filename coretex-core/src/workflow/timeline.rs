@@ -101,6 +101,7 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
     match event {
         RunEvent::RunStarted { .. } => set("run_status", "running"),
         RunEvent::RunSucceeded {} => set("run_status", "succeeded"),
+        RunEvent::RunFailed { timed_out: true, .. } => set("run_status", "timed_out"),
         RunEvent::RunFailed { .. } => set("run_status", "failed"),
         RunEvent::RunCancelled { .. } => set("run_status", "cancelled"),
         RunEvent::RunTimedOut => set("run_status", "timed_out"),
