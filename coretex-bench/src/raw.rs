@@ -13,7 +13,6 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }

@@ -31,7 +31,7 @@ use std::{
 
 use bytes::Bytes;
 
-use coretex_core::ports::{Batch, Key, Store, SystemClock, memory::MemoryStore};
+use coretex_core::ports::{Batch, Condition, Key, Store, SystemClock, memory::MemoryStore};
 use coretex_store::disk::{Disk, DiskFile, DiskLock, Fault, RealDisk, RedbFile, SimDisk};
 use coretex_store::embedded::{EmbeddedStore, Options};
 use redb::{Database, TableDefinition};
@@ -205,20 +205,23 @@ impl Engine for RedbAlone {
     }
 }
 
+/// The number of the first event of each run, and the events since.
+type Gathered = HashMap<Arc<str>, (u64, Vec<Bytes>)>;
+
 /// The sketch that was measured before the store was built: checksummed groups in a journal, events gathered in
 /// memory, every 16 MiB written to redb as one chunk per run by another thread.
 struct Journal {
     raw: Raw,
-    memory: HashMap<Arc<str>, (u64, Vec<Bytes>)>,
+    memory: Gathered,
     size: usize,
-    checkpoints: Option<mpsc::SyncSender<HashMap<Arc<str>, (u64, Vec<Bytes>)>>>,
+    checkpoints: Option<mpsc::SyncSender<Gathered>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Journal {
     fn new(disk: &dyn Disk, dir: &Path) -> Self {
         let db = open_redb(disk, dir).unwrap();
-        let (checkpoints, jobs) = mpsc::sync_channel::<HashMap<Arc<str>, (u64, Vec<Bytes>)>>(0);
+        let (checkpoints, jobs) = mpsc::sync_channel::<Gathered>(0);
         let thread = thread::spawn(move || {
             for frozen in jobs {
                 let txn = db.begin_write().unwrap();
@@ -500,6 +503,21 @@ fn main() {
     measure_store(time, &counted, Arc::new(store.clone())).print("embedded store", limit);
     runtime.block_on(store.close()).unwrap();
     measure_store(time, &counted, Arc::new(MemoryStore::new(Arc::new(SystemClock)))).print("memory store", limit);
+
+    runtime.block_on(async {
+        let store = MemoryStore::new(Arc::new(SystemClock));
+        let keys: Vec<Key> = (0..10_000).map(|key| Key::from(format!("runs/{key:08}"))).collect();
+        let value = Bytes::from_static(&[b'v'; 200]);
+        let (begin, mut count) = (Instant::now(), 0u64);
+        while begin.elapsed() < time / 2 {
+            for key in &keys {
+                let batch = Batch::new().put(key.clone(), value.clone(), Condition::Always);
+                store.commit(vec![batch]).await.remove(0).unwrap();
+                count += 1;
+            }
+        }
+        println!("memory store, one task, one put a batch: {:.0}/s", count as f64 / begin.elapsed().as_secs_f64());
+    });
 
     let (acknowledged, lost) = power_cuts_on_redb(60);
     println!("redb alone, 60 simulated power cuts: {acknowledged} events acknowledged, {lost} lost");

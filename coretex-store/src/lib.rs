@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `embedded` (default) | [`embedded::EmbeddedStore`]: one directory, one process, no server |
 //! | `files` (default) | [`blobs::FileBlobs`]: payloads as files in one directory |
-//! | `testing` | [`disk::SimDisk`], a disk that tears writes, fills up and loses power |
+//! | `testing` | `disk::SimDisk`, a disk that tears writes, fills up and loses power |
 
 #[cfg(feature = "files")]
 pub mod blobs;

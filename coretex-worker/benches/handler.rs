@@ -3,6 +3,8 @@
 //!
 //! `cargo bench -p coretex-worker --bench handler`
 
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on should stop")]
+
 use std::{
     hint::black_box,
     sync::Arc,

@@ -1,6 +1,6 @@
 //! Building a worker: what is required first, options after, judged once in `build`.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use coretex_core::{
     ports::{Blobs, Bus, Clock, IdSource, SystemClock, SystemIds},
@@ -88,8 +88,9 @@ impl<S> WorkerBuilder<S> {
 }
 
 impl<S, G> WorkerBuilder<S, G> {
-    /// Has `handler` do the jobs of `topic`, which may be a filter such as `job.sre.*` or `job.sre.>`. A topic of its
-    /// own goes before a filter, and an earlier filter before a later one.
+    /// Has `handler` do the jobs of `topic`, which may be a filter such as `job.sre.*` or `job.sre.>`. No job may
+    /// match two of them. The workers of a topic share its jobs when they name it alike: the bus gives a copy to each
+    /// different filter.
     pub fn handle<H, Args>(mut self, topic: impl Into<String>, handler: H) -> Self
     where
         H: Handler<Args, S>,
@@ -249,18 +250,16 @@ impl<S, G> WorkerBuilder<S, G> {
         }
         let state = Arc::new(given.state());
         let mut found = Handlers::default();
-        let mut wild = BTreeMap::new();
         for (topic, handler) in handlers {
             judge_topic(&topic)?;
+            if let Some(other) = found.filters().into_iter().find(|other| overlap(other, &topic)) {
+                return Err(BuildError::TopicTwice { topic, other });
+            }
             let handler = handler(Arc::clone(&state));
-            let twice = if topic.contains(['*', '>']) {
-                found.wild.push((topic.clone(), handler));
-                wild.insert(topic.clone(), ()).is_some()
+            if is_filter(&topic) {
+                found.wild.push((topic, handler));
             } else {
-                found.exact.insert(topic.clone(), handler).is_some()
-            };
-            if twice {
-                return Err(BuildError::TopicTwice { topic });
+                found.exact.insert(topic, handler);
             }
         }
         if found.exact.is_empty() && found.wild.is_empty() {
@@ -273,10 +272,26 @@ impl<S, G> WorkerBuilder<S, G> {
 
 const SHORTEST: Duration = Duration::from_millis(10);
 
+fn is_filter(topic: &str) -> bool {
+    topic.contains(['*', '>'])
+}
+
+/// Whether some subject matches both.
+fn overlap(one: &str, other: &str) -> bool {
+    let (mut one, mut other) = (one.split('.'), other.split('.'));
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) | (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
+            (Some(a), Some(b)) if a == b || a == "*" || b == "*" => {}
+            _ => return false,
+        }
+    }
+}
+
 fn judge_topic(topic: &str) -> Result<(), BuildError> {
     let refused = |source| BuildError::Topic { topic: topic.to_owned(), source };
     subjects::check_filter(topic).map_err(refused)?;
-    if !topic.contains(['*', '>']) {
+    if !is_filter(topic) {
         return subjects::check_topic(topic).map_err(refused);
     }
     // A filter that covers the system's own subjects would take what is not for workers.
@@ -304,10 +319,12 @@ pub enum BuildError {
     #[error("the worker has no handler; add one with `handle(topic, function)`")]
     NoHandler,
     /// Two handlers for one topic.
-    #[error("topic `{topic}` has two handlers; keep one")]
+    #[error("topics `{other}` and `{topic}` match the same jobs, which would be done twice; keep one of them")]
     TopicTwice {
         /// The topic.
         topic: String,
+        /// The one it overlaps with.
+        other: String,
     },
     /// A topic or filter that workers cannot listen to.
     #[error("topic `{}` is not legal; use `job.<name>`, or a filter such as `job.<name>.*`", .topic.escape_debug())]

@@ -96,7 +96,7 @@ impl Failure {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Output {
     /// The value itself, when it is small enough to keep.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
     pub value: Option<Arc<Value>>,
     /// Where the worker put it, as it said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -229,21 +229,14 @@ impl Job {
                 self.grant = Some(grant.clone());
             }
             JobEvent::Dispatched { decision, pool, deadline_at } => {
-                self.state = JobState::Dispatched;
-                self.decision = Some(decision.clone());
-                self.pool = Some(pool.clone());
-                self.due_at = Some(*deadline_at);
-                self.dispatched_at = Some(at);
+                self.dispatch(at, decision, pool, *deadline_at);
             }
             JobEvent::Started { worker } => {
                 self.state = JobState::Running;
                 self.worker = Some(worker.clone());
             }
             JobEvent::Succeeded { worker, execution_ms, output, .. } => {
-                self.end(JobState::Succeeded, at);
-                self.worker = Some(worker.clone());
-                self.execution_ms = *execution_ms;
-                self.output = Some(output.clone());
+                self.succeed(at, worker, *execution_ms, output);
             }
             JobEvent::Failed { worker, execution_ms, failure, .. } => {
                 self.end(JobState::Failed, at);
@@ -269,6 +262,23 @@ impl Job {
                 self.failure = Some(Failure::fatal("cancelled", reason.clone()));
             }
         }
+    }
+
+    pub(crate) fn dispatch(&mut self, at: Timestamp, decision: &Decision, pool: &Arc<str>, deadline_at: Timestamp) {
+        self.updated_at = at;
+        self.state = JobState::Dispatched;
+        self.decision = Some(decision.clone());
+        self.pool = Some(pool.clone());
+        self.due_at = Some(deadline_at);
+        self.dispatched_at = Some(at);
+    }
+
+    pub(crate) fn succeed(&mut self, at: Timestamp, worker: &Arc<str>, execution_ms: u64, output: &Output) {
+        self.updated_at = at;
+        self.end(JobState::Succeeded, at);
+        self.worker = Some(worker.clone());
+        self.execution_ms = execution_ms;
+        self.output = Some(output.clone());
     }
 
     fn end(&mut self, state: JobState, at: Timestamp) {

@@ -15,12 +15,12 @@
 
 pub mod blobs;
 pub mod bus;
-mod clock;
-mod ids;
+pub mod clock;
+pub mod ids;
 mod judge;
 pub mod memory;
-mod policy;
-mod store;
+pub mod policy;
+pub mod store;
 
 pub use blobs::{BlobEntry, BlobError, BlobErrorKind, BlobKey, Blobs};
 pub use bus::{

@@ -137,10 +137,9 @@ async fn output(shared: &Shared, result: &protocol::JobResult, delivery: &Delive
             return output;
         }
         match serde_json::to_vec(&*payload.0).map(bytes::Bytes::from) {
-            Ok(bytes) => match pin(shared, bytes).await {
-                Some(digest) => {
-                    let pointer = Pointer::Result(result.job_id.clone());
-                    output.pointer.get_or_insert_with(|| pointer.to_wire().into());
+            Ok(bytes) => match move_out(shared, &result.job_id, bytes).await {
+                Some((pointer, digest)) => {
+                    output.pointer.get_or_insert(pointer);
                     output.sha256 = Some(digest);
                 }
                 // Better a large record than a lost result.
@@ -165,6 +164,17 @@ async fn output(shared: &Shared, result: &protocol::JobResult, delivery: &Delive
         Err(error) => tracing::warn!(%error, pointer = %result.result_ptr, "a result cannot be read"),
     }
     output
+}
+
+/// Writes an output that is too large for a record where its pointer says, and pins it.
+async fn move_out(shared: &Shared, job: &str, bytes: bytes::Bytes) -> Option<(Arc<str>, Arc<str>)> {
+    let pointer = Pointer::Result(job.to_owned());
+    let key = BlobKey::parse(&pointer.key()?).ok()?;
+    if let Err(error) = shared.blobs.put(&key, bytes.clone()).await {
+        tracing::warn!(%error, job, "a large output cannot be moved to the blob store");
+        return None;
+    }
+    Some((pointer.to_wire().into(), pin(shared, bytes).await?))
 }
 
 /// Keeps an immutable copy under the digest of its bytes, so that nobody can change what a run has seen.

@@ -6,7 +6,7 @@
 //! | `hot/<kind>/<id>` | wake source: a worker has one of its jobs | while that is so |
 //! | `timers/<due>/<kind>/<id>` | wake source: its earliest timer | while it waits for nothing else |
 //! | `approvals/<tenant>/<id>` | a question that waits for a human | while it waits |
-//! | `outbox/<id>` | an effect that may not have happened yet | until it has |
+//! | `outbox/<kind>/<id>/<head>/<n>` | an effect that may not have happened yet | until it has |
 //! | `definitions/<digest>`, `workflows/<id>` | definitions by content and by name | until deleted |
 //! | `runs/<id>`, `runs-of/<workflow>/<id>` | what lists show (view) | with the run |
 //! | `snapshots/<kind>/<id>` | a state at some event (view) | with the aggregate |

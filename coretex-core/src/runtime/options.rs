@@ -34,7 +34,7 @@ impl Default for Options {
         Self {
             sender_id: "coretex".into(),
             executors: 0,
-            cache_bytes: 8 << 20,
+            cache_bytes: 4 << 20,
             default_job_timeout: Duration::from_secs(9_000),
             inline_bytes: 256 << 10,
             max_input_bytes: 1 << 20,

@@ -164,7 +164,7 @@ impl ControlPlane {
                 document,
                 Condition::Always,
             );
-            match commit_one(&**shared, batch).await {
+            match commit_one(shared, batch).await {
                 // Somebody stored it at the same moment: theirs first, then ours.
                 Err(error) if error.kind() == PlaneErrorKind::Conflict => {}
                 Err(error) => return Err(error),

@@ -131,3 +131,13 @@ fn hex(bytes: &[u8]) -> String {
         .filter_map(|nibble| DIGITS.get(usize::from(nibble)))
         .collect()
 }
+
+/// Reads a field that is there as `Some`, also when it is `null`: an output of `null` is not a missing output.
+///
+/// For `#[serde(default, deserialize_with = "…")]` on an `Option<Arc<Value>>`.
+///
+/// # Errors
+/// When the field is not JSON.
+pub fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<std::sync::Arc<Value>>, D::Error> {
+    <Value as serde::Deserialize>::deserialize(deserializer).map(|value| Some(std::sync::Arc::new(value)))
+}

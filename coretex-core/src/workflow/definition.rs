@@ -225,11 +225,15 @@ fn read_spec(source_name: &str, value: Value) -> Result<WorkflowSpec, Definition
             WorkflowSpec::default()
         }
     };
-    for (id, step) in steps {
+    for (id, mut step) in steps {
         let path = format!("steps.{id}");
         if let Some(problem) = later_field(&path, &step) {
             problems.push(problem);
             continue;
+        }
+        // What is written but not set means what it always did: nothing.
+        if let Value::Object(fields) = &mut step {
+            fields.retain(|field, _| !LATER_FIELDS.contains(&field.as_str()));
         }
         match serde_json::from_value::<StepSpec>(step) {
             Ok(step) => {
@@ -263,16 +267,17 @@ fn shape_problem(path: &str, message: &str) -> Problem {
     Problem { code, path: path.to_owned(), message: message.to_owned(), help: help.to_owned() }
 }
 
+const LATER_FIELDS: [&str; 5] = ["for_each", "max_parallel", "on_error", "input_schema_id", "output_schema_id"];
+
 /// Established fields whose meaning this version does not carry out. Ignoring them would run something else than
 /// what was written.
 fn later_field(path: &str, step: &Value) -> Option<Problem> {
-    const LATER: [&str; 5] = ["for_each", "max_parallel", "on_error", "input_schema_id", "output_schema_id"];
     const LATER_TYPES: [&str; 7] = ["input", "switch", "parallel", "loop", "transform", "storage", "subworkflow"];
     let set = |field: &&&str| {
         let value = step.get(**field);
         ![None, Some(&Value::Null), Some(&Value::from(0)), Some(&Value::from(""))].contains(&value)
     };
-    if let Some(field) = LATER.iter().find(set) {
+    if let Some(field) = LATER_FIELDS.iter().find(set) {
         return Some(Problem {
             code: "not_supported",
             path: format!("{path}.{field}"),

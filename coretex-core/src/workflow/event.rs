@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    job::{Answer, Failure, JobEvent, Priority, RunId, StepId, TenantId, WorkflowId},
+    job::{Answer, Failure, JobEvent, Output, Priority, RunId, StepId, TenantId, WorkflowId},
+    policy::Decision,
     value::Value,
 };
 
@@ -65,8 +66,39 @@ pub enum RunEvent {
         /// Which try.
         attempt: u32,
         /// The rendered input; absent where the run's whole input is used.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
         input: Option<Arc<Value>>,
+    },
+    /// An attempt of a step was opened, permitted, routed and recorded for dispatch: [`RunEvent::StepAttempted`] and
+    /// [`JobEvent::Dispatched`] in one, which is how nearly every attempt begins.
+    StepDispatched {
+        /// The step.
+        step: StepId,
+        /// Which try.
+        attempt: u32,
+        /// The rendered input; absent where the run's whole input is used.
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
+        input: Option<Arc<Value>>,
+        /// The decision that permits it.
+        decision: Decision,
+        /// The pool it goes to.
+        pool: Arc<str>,
+        /// When it is given up.
+        deadline_at: Timestamp,
+    },
+    /// A worker did the job and the step is done: [`JobEvent::Succeeded`] and [`RunEvent::StepSucceeded`] in one, which
+    /// is how nearly every step ends.
+    StepCompleted {
+        /// The step.
+        step: StepId,
+        /// Who did it.
+        worker: Arc<str>,
+        /// How long it took, as the worker measured it.
+        #[serde(default)]
+        execution_ms: u64,
+        /// What it made.
+        #[serde(flatten)]
+        output: Output,
     },
     /// Something happened to the open attempt of a step.
     StepJob {
@@ -81,7 +113,7 @@ pub enum RunEvent {
         /// The step.
         step: StepId,
         /// What the human decides on.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
         input: Option<Arc<Value>>,
         /// When the question lapses.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,7 +146,7 @@ pub enum RunEvent {
         /// The step.
         step: StepId,
         /// What it made, where that is not its job's output.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
         output: Option<Arc<Value>>,
     },
     /// A step's gate was false.
@@ -153,6 +185,9 @@ pub enum RunEvent {
         step: StepId,
         /// Why.
         failure: Failure,
+        /// The step was not done in time, so that the run counts as timed out.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        timed_out: bool,
     },
     /// It was stopped on request; open steps are cancelled.
     RunCancelled {
@@ -171,6 +206,8 @@ impl RunEvent {
     pub const fn step(&self) -> Option<&StepId> {
         match self {
             Self::StepAttempted { step, .. }
+            | Self::StepDispatched { step, .. }
+            | Self::StepCompleted { step, .. }
             | Self::StepJob { step, .. }
             | Self::StepWaiting { step, .. }
             | Self::StepAnswered { step, .. }
@@ -184,6 +221,35 @@ impl RunEvent {
             | Self::RunFailed { step, .. } => Some(step),
             Self::RunStarted { .. } | Self::RunSucceeded { .. } | Self::RunCancelled { .. } | Self::RunTimedOut => None,
         }
+    }
+}
+
+/// Adds an event; where it and the one before have a form that stands for both, as that. Folding it does what folding
+/// both would do.
+pub(super) fn push_joined(events: &mut Vec<RunEvent>, event: RunEvent) {
+    let joins = match (events.last(), &event) {
+        (
+            Some(RunEvent::StepAttempted { step, .. }),
+            RunEvent::StepJob { step: same, event: JobEvent::Dispatched { .. } },
+        )
+        | (
+            Some(RunEvent::StepJob { step, event: JobEvent::Succeeded { unfenced: false, .. } }),
+            RunEvent::StepSucceeded { step: same, output: None },
+        ) => step == same,
+        _ => false,
+    };
+    if !joins {
+        return events.push(event);
+    }
+    match (events.pop(), event) {
+        (
+            Some(RunEvent::StepAttempted { step, attempt, input }),
+            RunEvent::StepJob { event: JobEvent::Dispatched { decision, pool, deadline_at }, .. },
+        ) => events.push(RunEvent::StepDispatched { step, attempt, input, decision, pool, deadline_at }),
+        (Some(RunEvent::StepJob { step, event: JobEvent::Succeeded { worker, execution_ms, output, .. } }), _) => {
+            events.push(RunEvent::StepCompleted { step, worker, execution_ms, output });
+        }
+        (last, event) => events.extend(last.into_iter().chain([event])),
     }
 }
 

@@ -23,16 +23,22 @@ pub(super) fn evolve(run: &mut impl RunMut, at: Timestamp, event: &RunEvent) {
     run.core_mut().updated_at = at;
     match event {
         RunEvent::RunStarted { .. } => started(run.core_mut(), at, event),
-        RunEvent::StepAttempted { step, attempt, input } => {
-            let id = run.core().id.as_ref().map(|run| JobId::of_step(run, step, *attempt));
+        RunEvent::StepAttempted { step, attempt, input } => attempted(run, at, step, *attempt, input.as_ref()),
+        RunEvent::StepDispatched { step, attempt, input, decision, pool, deadline_at } => {
+            attempted(run, at, step, *attempt, input.as_ref());
             with_step(run, step, |step| {
-                step.status = StepStatus::Running;
-                step.attempts = *attempt;
-                step.started_at = step.started_at.or(Some(at));
-                step.due_at = None;
-                step.input.clone_from(input);
-                step.job = id.map(|id| Box::new(Job::new(id, *attempt, at)));
+                if let Some(job) = &mut step.job {
+                    job.dispatch(at, decision, pool, *deadline_at);
+                }
             });
+        }
+        RunEvent::StepCompleted { step, worker, execution_ms, output } => {
+            with_step(run, step, |step| {
+                if let Some(job) = &mut step.job {
+                    job.succeed(at, worker, *execution_ms, output);
+                }
+            });
+            succeeded(run, at, step, None);
         }
         RunEvent::StepJob { step, event } => with_step(run, step, |step| {
             if let Some(job) = &mut step.job {
@@ -68,20 +74,7 @@ pub(super) fn evolve(run: &mut impl RunMut, at: Timestamp, event: &RunEvent) {
             step.started_at = Some(at);
             step.input = Some(payload.clone());
         }),
-        RunEvent::StepSucceeded { step, output } => {
-            let mut written = None;
-            with_step(run, step, |step| {
-                end(step, StepStatus::Succeeded, at, None);
-                if let Some(value) = output {
-                    step.output = Some(Output { value: Some(value.clone()), ..Output::default() });
-                } else if let Some(job) = &mut step.job {
-                    step.output = job.output.take();
-                }
-                written.clone_from(&step.output);
-            });
-            write_context(run, step, written);
-            release_dependents(run, step);
-        }
+        RunEvent::StepSucceeded { step, output } => succeeded(run, at, step, output.as_ref()),
         RunEvent::StepSkipped { step } => {
             with_step(run, step, |step| end(step, StepStatus::Skipped, at, None));
             release_dependents(run, step);
@@ -98,11 +91,8 @@ pub(super) fn evolve(run: &mut impl RunMut, at: Timestamp, event: &RunEvent) {
             with_step(run, step, |step| end(step, StepStatus::TimedOut, at, Some(failure.clone())));
         }
         RunEvent::RunSucceeded {} => finish(run, at, RunStatus::Succeeded),
-        RunEvent::RunFailed { step, failure } => {
-            let status = match failure.code.as_ref() {
-                crate::job::codes::TIMEOUT => RunStatus::TimedOut,
-                _ => RunStatus::Failed,
-            };
+        RunEvent::RunFailed { step, failure, timed_out } => {
+            let status = if *timed_out { RunStatus::TimedOut } else { RunStatus::Failed };
             let core = run.core_mut();
             core.failure = Some(failure.clone());
             core.failed_step = Some(step.shared());
@@ -153,6 +143,33 @@ fn started(core: &mut RunCore, at: Timestamp, event: &RunEvent) {
     core.deadline_at = *deadline_at;
     core.created_at = at;
     core.status = RunStatus::Running;
+}
+
+fn attempted(run: &mut impl RunMut, at: Timestamp, step: &StepId, attempt: u32, input: Option<&Arc<Value>>) {
+    let id = run.core().id.as_ref().map(|run| JobId::of_step(run, step, attempt));
+    with_step(run, step, |step| {
+        step.status = StepStatus::Running;
+        step.attempts = attempt;
+        step.started_at = step.started_at.or(Some(at));
+        step.due_at = None;
+        step.input = input.cloned();
+        step.job = id.map(|id| Box::new(Job::new(id, attempt, at)));
+    });
+}
+
+fn succeeded(run: &mut impl RunMut, at: Timestamp, step: &StepId, output: Option<&Arc<Value>>) {
+    let mut written = None;
+    with_step(run, step, |step| {
+        end(step, StepStatus::Succeeded, at, None);
+        if let Some(value) = output {
+            step.output = Some(Output { value: Some(value.clone()), ..Output::default() });
+        } else if let Some(job) = &mut step.job {
+            step.output = job.output.take();
+        }
+        written.clone_from(&step.output);
+    });
+    write_context(run, step, written);
+    release_dependents(run, step);
 }
 
 /// What a step counts for in the run's counters.

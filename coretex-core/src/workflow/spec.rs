@@ -10,7 +10,7 @@ use crate::{policy::JobMeta, value::Value};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkflowSpec {
-    /// Its name in the catalog; made up when absent.
+    /// Its name in the catalog.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// The tenant that owns it.

@@ -121,7 +121,7 @@ pub struct StepRun {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
     /// The rendered input; `None` where the run's whole input is used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
     pub input: Option<Arc<Value>>,
     /// What it made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -344,7 +344,8 @@ impl Run {
     /// Rough size in memory, in bytes, for the cache's bound.
     #[must_use]
     pub fn weight(&self) -> usize {
-        512 + self.steps.len() * size_of::<StepRun>()
+        // Inputs, outputs and the cache's own entry are not walked; what they usually take is.
+        2_048 + self.steps.len() * (size_of::<StepRun>() + 256)
     }
 
     /// The state as JSON, for a snapshot record.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{RunEvent, StoredEvent};
 use crate::{
-    job::{Failure, JobEvent, JobId},
+    job::{Failure, JobEvent, JobId, Output},
     policy::Decision,
 };
 
@@ -57,7 +57,9 @@ pub fn timeline<'a>(
         .into_iter()
         .zip(first..)
         .map(|(stored, seq)| {
-            if let RunEvent::StepAttempted { step, attempt, .. } = &stored.event {
+            if let RunEvent::StepAttempted { step, attempt, .. } | RunEvent::StepDispatched { step, attempt, .. } =
+                &stored.event
+            {
                 attempts.insert(step.clone(), *attempt);
             }
             let mut line = TimelineEvent {
@@ -74,7 +76,13 @@ pub fn timeline<'a>(
                 data: Map::new(),
             };
             describe(&mut line, &stored.event);
-            let job = matches!(stored.event, RunEvent::StepAttempted { .. } | RunEvent::StepJob { .. });
+            let job = matches!(
+                stored.event,
+                RunEvent::StepAttempted { .. }
+                    | RunEvent::StepDispatched { .. }
+                    | RunEvent::StepCompleted { .. }
+                    | RunEvent::StepJob { .. }
+            );
             if let Some((step, attempt)) =
                 stored.event.step().filter(|_| job).and_then(|step| Some((step, attempts.get(step)?)))
             {
@@ -93,10 +101,13 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
     match event {
         RunEvent::RunStarted { .. } => set("run_status", "running"),
         RunEvent::RunSucceeded {} => set("run_status", "succeeded"),
+        RunEvent::RunFailed { timed_out: true, .. } => set("run_status", "timed_out"),
         RunEvent::RunFailed { .. } => set("run_status", "failed"),
         RunEvent::RunCancelled { .. } => set("run_status", "cancelled"),
         RunEvent::RunTimedOut => set("run_status", "timed_out"),
         RunEvent::StepAttempted { .. } => set("step_attempted", "running"),
+        RunEvent::StepDispatched { .. } => set("step_dispatched", "running"),
+        RunEvent::StepCompleted { .. } => set("step_completed", "succeeded"),
         RunEvent::StepWaiting { .. } => set("step_waiting", "waiting"),
         RunEvent::StepAnswered { answer, .. } if answer.approved => set("step_approved", "succeeded"),
         RunEvent::StepAnswered { .. } => set("step_rejected", "failed"),
@@ -115,7 +126,7 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
             JobEvent::Throttled { .. } => set("step_throttled", "PENDING"),
             JobEvent::ApprovalRequired { .. } => set("step_approval_required", "APPROVAL_REQUIRED"),
             JobEvent::Approved { .. } => set("step_approval_granted", "PENDING"),
-            JobEvent::Dispatched { .. } => set("step_dispatched", "DISPATCHED"),
+            JobEvent::Dispatched { .. } => set("step_dispatched", "running"),
             JobEvent::Started { .. } => set("step_started", "RUNNING"),
             JobEvent::Succeeded { .. } => set("step_result", "SUCCEEDED"),
             JobEvent::Failed { .. } => set("step_result", "FAILED"),
@@ -142,11 +153,14 @@ fn details(line: &mut TimelineEvent, event: &RunEvent) {
             put(line, "by", json!(by));
         }
         RunEvent::StepAttempted { attempt, .. } => put(line, "attempt", json!(attempt)),
-        RunEvent::StepWaiting { until, .. } => {
-            if let Some(until) = until {
-                put(line, "until", json!(until));
-            }
+        RunEvent::StepDispatched { attempt, decision, pool, deadline_at, .. } => {
+            put(line, "attempt", json!(attempt));
+            dispatched(line, decision, pool, deadline_at);
         }
+        RunEvent::StepCompleted { worker, execution_ms, output, .. } => {
+            answered(line, worker, *execution_ms, output);
+        }
+        RunEvent::StepWaiting { until: Some(until), .. } => put(line, "until", json!(until)),
         RunEvent::StepAnswered { answer, .. } => {
             put(line, "by", json!(answer.by));
             if !answer.reason.is_empty() {
@@ -168,11 +182,7 @@ fn details(line: &mut TimelineEvent, event: &RunEvent) {
 
 fn job_details(line: &mut TimelineEvent, event: &JobEvent) {
     match event {
-        JobEvent::Dispatched { decision, pool, deadline_at } => {
-            put(line, "pool", json!(pool));
-            put(line, "deadline_at", json!(deadline_at));
-            judge(line, decision);
-        }
+        JobEvent::Dispatched { decision, pool, deadline_at } => dispatched(line, decision, pool, deadline_at),
         JobEvent::Throttled { decision, until } => {
             put(line, "until", json!(until));
             judge(line, decision);
@@ -187,9 +197,7 @@ fn job_details(line: &mut TimelineEvent, event: &JobEvent) {
         }
         JobEvent::Started { worker } => put(line, "worker_id", json!(worker)),
         JobEvent::Succeeded { worker, execution_ms, output, unfenced } => {
-            put(line, "worker_id", json!(worker));
-            put(line, "execution_ms", json!(execution_ms));
-            line.result_ptr = output.pointer.as_deref().map(str::to_owned);
+            answered(line, worker, *execution_ms, output);
             if *unfenced {
                 put(line, "unfenced", json!(true));
             }
@@ -217,6 +225,18 @@ fn job_details(line: &mut TimelineEvent, event: &JobEvent) {
         }
         JobEvent::Asked { .. } => {}
     }
+}
+
+fn dispatched(line: &mut TimelineEvent, decision: &Decision, pool: &str, deadline_at: &Timestamp) {
+    put(line, "pool", json!(pool));
+    put(line, "deadline_at", json!(deadline_at));
+    judge(line, decision);
+}
+
+fn answered(line: &mut TimelineEvent, worker: &str, execution_ms: u64, output: &Output) {
+    put(line, "worker_id", json!(worker));
+    put(line, "execution_ms", json!(execution_ms));
+    line.result_ptr = output.pointer.as_deref().map(str::to_owned);
 }
 
 fn put(line: &mut TimelineEvent, key: &str, value: Value) {

@@ -55,6 +55,7 @@ struct State {
     powered: bool,
     full: bool,
     faults: BTreeMap<u64, Fault>,
+    last_fault: Option<String>,
     stats: SimStats,
 }
 
@@ -93,6 +94,7 @@ impl SimDisk {
             powered: true,
             full: false,
             faults: BTreeMap::new(),
+            last_fault: None,
             stats: SimStats::default(),
         })))
     }
@@ -127,6 +129,12 @@ impl SimDisk {
     /// Starts the machine again with what a loss of power left. Everything that was open stays dead.
     pub fn restart(&self) {
         self.state().restart();
+    }
+
+    /// What the last fault hit, as `sync /data/file`.
+    #[must_use]
+    pub fn last_fault(&self) -> Option<String> {
+        self.state().last_fault.clone()
     }
 
     /// What was counted so far.
@@ -214,10 +222,13 @@ impl State {
     }
 
     /// Counts an operation and gives the fault that is due with it.
-    fn step(&mut self, generation: u64) -> io::Result<Option<Fault>> {
+    fn step(&mut self, generation: u64, what: &str, path: &Path) -> io::Result<Option<Fault>> {
         self.alive(generation)?;
         self.stats.ops += 1;
         let fault = self.faults.remove(&self.stats.ops);
+        if fault.is_some() {
+            self.last_fault = Some(format!("{what} {}", path.display()));
+        }
         match fault {
             Some(Fault::PowerCut) => self.powered = false,
             Some(Fault::NoSpace) => self.full = true,
@@ -345,7 +356,7 @@ impl Disk for SimDisk {
         let inode = if let Some(inode) = state.names.get(path) {
             *inode
         } else if create {
-            match state.step(generation)? {
+            match state.step(generation, "create", path)? {
                 None => {}
                 Some(Fault::NoSpace) => return Err(io::ErrorKind::StorageFull.into()),
                 Some(_) => return Err(failed()),
@@ -358,7 +369,7 @@ impl Disk for SimDisk {
         } else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        Ok(Box::new(SimFile { disk: self.clone(), inode, generation }))
+        Ok(Box::new(SimFile { disk: self.clone(), path: path.to_owned(), inode, generation }))
     }
 
     fn create_dir(&self, _: &Path) -> io::Result<()> {
@@ -376,7 +387,7 @@ impl Disk for SimDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         let generation = state.generation;
-        if state.step(generation)?.is_some_and(|fault| fault != Fault::NoSpace) {
+        if state.step(generation, "rename", from)?.is_some_and(|fault| fault != Fault::NoSpace) {
             return Err(failed());
         }
         if !state.names.contains_key(from) {
@@ -389,7 +400,7 @@ impl Disk for SimDisk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         let generation = state.generation;
-        if state.step(generation)?.is_some_and(|fault| fault != Fault::NoSpace) {
+        if state.step(generation, "remove", path)?.is_some_and(|fault| fault != Fault::NoSpace) {
             return Err(failed());
         }
         if !state.names.contains_key(path) {
@@ -402,7 +413,7 @@ impl Disk for SimDisk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state();
         let generation = state.generation;
-        if state.step(generation)?.is_some_and(|fault| fault != Fault::NoSpace) {
+        if state.step(generation, "sync_dir", dir)?.is_some_and(|fault| fault != Fault::NoSpace) {
             return Err(failed());
         }
         let in_dir = |path: &Path| path.parent() == Some(dir);
@@ -447,6 +458,7 @@ impl Drop for SimLock {
 #[derive(Debug)]
 struct SimFile {
     disk: SimDisk,
+    path: PathBuf,
     inode: u64,
     generation: u64,
 }
@@ -469,7 +481,7 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.disk.state();
-        let fault = state.step(self.generation)?;
+        let fault = state.step(self.generation, "write", &self.path)?;
         let grows = offset + data.len() as u64 > state.len(self.inode);
         let written = if fault.is_some() || (state.full && grows) {
             let some = usize::try_from(state.random()).unwrap_or(0) % (data.len() + 1);
@@ -494,7 +506,7 @@ impl DiskFile for SimFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.disk.state();
-        let fault = state.step(self.generation)?;
+        let fault = state.step(self.generation, "set_len", &self.path)?;
         if state.full && len > state.len(self.inode) {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -512,7 +524,7 @@ impl DiskFile for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.state();
-        let fault = state.step(self.generation)?;
+        let fault = state.step(self.generation, "sync", &self.path)?;
         state.stats.syncs += 1;
         if fault == Some(Fault::PowerCut) {
             return Err(power_is_off());

@@ -12,8 +12,8 @@
 //!
 //! What an incomplete record looks like decides between "was never acknowledged" and "damaged": sectors are written
 //! whole or not at all, and a place that is written for the first time held zeros. A record at the very end with a
-//! sector of zeros in it, or cut off by the end of the file, was torn and is dropped. A record that is there in
-//! full and wrong, or that valid records follow, is damage, and is never dropped silently.
+//! sector of zeros in it, or without its end, was torn and is dropped. A record that is there in full and wrong, or
+//! that valid records follow, is damage, and is never dropped silently.
 
 use std::{
     io,
@@ -47,6 +47,9 @@ pub(super) enum AppendError {
     /// The disk failed. Whether the group is there is unknown; the store must not go on.
     Failed(StoreError),
 }
+
+/// What is done with each group: its number and its payload.
+pub(super) type Each<'a> = dyn FnMut(u64, &[u8]) -> Result<(), StoreError> + 'a;
 
 /// How the journal is written.
 #[derive(Clone, Debug)]
@@ -113,11 +116,7 @@ impl Journal {
 
     /// Opens the journal behind a base that covers the groups up to `base_lsn`, gives every later group to `replay`,
     /// drops what was never acknowledged, and removes segments that are covered.
-    pub(super) fn open(
-        place: Place,
-        base_lsn: u64,
-        replay: &mut dyn FnMut(u64, &[u8]) -> Result<(), StoreError>,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn open(place: Place, base_lsn: u64, replay: &mut Each<'_>) -> Result<Self, StoreError> {
         let mut found = segments(&place)?;
         let Some(start) = found.iter().rposition(|first| *first <= base_lsn + 1) else {
             let message = format!("the file that holds group {} is missing", base_lsn + 1);
@@ -371,11 +370,7 @@ impl Segment<'_> {
     }
 
     /// Gives each group to `each`, in order. `last` says that no segment follows.
-    pub(super) fn walk(
-        &self,
-        last: bool,
-        each: &mut dyn FnMut(u64, &[u8]) -> Result<(), StoreError>,
-    ) -> Result<End, StoreError> {
+    pub(super) fn walk(&self, last: bool, each: &mut Each<'_>) -> Result<End, StoreError> {
         let len = self.file.len().map_err(|e| error::disk("read", self.path, e))?;
         self.check_header(len)?;
         let mut offset = SEGMENT_HEADER;
@@ -394,7 +389,8 @@ impl Segment<'_> {
                 return Err(self.damaged(offset, &format!("group {} where {lsn} belongs", header.lsn)));
             }
             if header.magic == SEAL_MAGIC {
-                if offset + RECORD_HEADER as u64 != len {
+                // The zeros that were filled ahead are cut off together with the mark, or not yet.
+                if !self.all_zero(offset + RECORD_HEADER as u64, len)? {
                     return Err(self.damaged(offset, "something follows its end mark"));
                 }
                 if last {
@@ -411,7 +407,9 @@ impl Segment<'_> {
             }
             let payload = self.bytes(offset + RECORD_HEADER as u64, header.len)?;
             if checksum(&payload, lsn, self.place.store) != header.sum {
-                if last && !self.valid_record_after(next, len, lsn)? && self.has_hole(offset, next)? {
+                // Torn between sectors, or cut off before its last byte, which is never zero.
+                let torn = self.has_hole(offset, next)? || self.all_zero(next - 1, next)?;
+                if last && torn && !self.valid_record_after(next, len, lsn)? {
                     return Ok(end(true));
                 }
                 return Err(self.damaged(offset, &format!("the checksum of group {lsn} is wrong")));
@@ -479,10 +477,10 @@ impl Segment<'_> {
             return Err(self.damaged(offset, &format!("group {lsn} is unreadable, and later groups follow it")));
         }
         let header_end = offset + RECORD_HEADER as u64;
-        if header_end <= len && !self.has_hole(offset, header_end)? {
-            return Err(self.damaged(offset, &format!("the header of group {lsn} is wrong")));
+        if header_end > len || self.has_hole(offset, header_end)? || self.all_zero(header_end, len)? {
+            return Ok(());
         }
-        Ok(())
+        Err(self.damaged(offset, &format!("the header of group {lsn} is wrong")))
     }
 
     /// Whether a sector, or the part of one, within `from..to` holds nothing but zeros.

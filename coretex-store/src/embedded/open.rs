@@ -159,7 +159,7 @@ pub(super) fn read_format(disk: &dyn Disk, paths: &Paths) -> Result<Option<u64>,
     let text = String::from_utf8_lossy(&text);
     let mut words = text.split_ascii_whitespace();
     let (name, version, store) = (words.next(), words.next(), words.next());
-    if name != Some("coretex-store") {
+    if name != Some("coretex-store") || !text.ends_with('\n') {
         return Err(error::damaged(&paths.format, 0, "it does not describe a store"));
     }
     match version.and_then(|version| version.parse::<u32>().ok()) {

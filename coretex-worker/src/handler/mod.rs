@@ -50,7 +50,7 @@ pub type HandlerFuture = BoxFuture<'static, HandlerResult>;
 ///
 /// a future that cannot move between threads,
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// use coretex_worker::{JobError, Output, WorkerBuilder};
 /// async fn bad() -> Result<Output<u32>, JobError> {
 ///     let shared = std::rc::Rc::new(1);
@@ -62,7 +62,7 @@ pub type HandlerFuture = BoxFuture<'static, HandlerResult>;
 ///
 /// or state that nobody gave:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// use coretex_worker::{JobError, Output, State, Worker};
 /// use coretex_core::ports::Bus;
 /// async fn count(State(n): State<u32>) -> Result<Output<u32>, JobError> { Ok(Output(n)) }

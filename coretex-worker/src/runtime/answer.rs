@@ -169,12 +169,21 @@ impl Shared {
         }
     }
 
-    /// Answers a delivery that does not become a job.
+    /// Answers a delivery that does not become a job. A worker that stops gives it back instead of insisting.
     pub(crate) async fn answer(&self, delivery: Delivery, message: Message) {
-        match self.publish_result(message, &self.full_stop).await {
-            Ok(()) => self.settle(&delivery).await,
-            Err(error) => self.give_back(&delivery, &error).await,
-        }
+        let mut attempt = 1;
+        let error = loop {
+            match self.bus.publish(message.clone()).await {
+                Ok(()) => return self.settle(&delivery).await,
+                Err(error) if !error.is_retryable() || self.full_stop.is_raised() => break error,
+                Err(_) => {
+                    count(&self.counters.publish_retries);
+                    self.sleep(self.backoff(attempt)).await;
+                    attempt = attempt.saturating_add(1);
+                }
+            }
+        };
+        self.give_back(&delivery, Some(&error)).await;
     }
 
     pub(crate) async fn settle(&self, delivery: &Delivery) {
@@ -186,12 +195,16 @@ impl Shared {
         }
     }
 
-    pub(crate) async fn give_back(&self, delivery: &Delivery, because: &BusError) {
-        if because.kind() != BusErrorKind::Closed {
-            tracing::warn!(error = %because, subject = &*delivery.message.subject, "a job is given back");
+    /// Has a delivery made again: at once when this worker stops, later when it may well get it again.
+    pub(crate) async fn give_back(&self, delivery: &Delivery, because: Option<&BusError>) {
+        const PAUSE: Duration = Duration::from_secs(1);
+        let delay = if self.full_stop.is_raised() { Duration::ZERO } else { PAUSE };
+        let subject = &*delivery.message.subject;
+        if let Some(error) = because.filter(|error| error.kind() != BusErrorKind::Closed) {
+            tracing::warn!(%error, subject, "a result was not accepted; the job is given back");
         }
-        if let Err(error) = delivery.nak(Duration::ZERO).await {
-            tracing::debug!(%error, subject = &*delivery.message.subject, "a delivery was not given back; it times out");
+        if let Err(error) = delivery.nak(delay).await {
+            tracing::debug!(%error, subject, "a delivery was not given back; it times out");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use coretex_core::{
-    ports::{BlobErrorKind, BlobKey, BusErrorKind, Delivery, Message},
+    ports::{BlobErrorKind, BlobKey, BusError, BusErrorKind, Message},
     protocol::{ErrorCode, JobStatus},
 };
 use tokio::sync::OwnedSemaphorePermit;
@@ -231,20 +231,12 @@ async fn settle(job: &Arc<Job>, answer: Answer, bytes: usize) {
     }
 }
 
-async fn give_back(job: &Arc<Job>, because: Option<coretex_core::ports::BusError>) {
+async fn give_back(job: &Arc<Job>, because: Option<BusError>) {
     let shared = &job.shared;
     count(&shared.counters.given_back);
-    if let Some(error) = because
-        && error.kind() != BusErrorKind::Closed
-    {
-        tracing::warn!(%error, job_id = job.request().job_id, "a result was not accepted; the job is given back");
-    }
     shared.registry().forget(job);
-    let held: Vec<Arc<Delivery>> = job.take_held().collect();
-    for delivery in held {
-        if let Err(error) = delivery.nak(Duration::ZERO).await {
-            tracing::debug!(%error, job_id = job.request().job_id, "a delivery was not given back; it times out");
-        }
+    for delivery in job.take_held() {
+        shared.give_back(&delivery, because.as_ref()).await;
     }
 }
 

@@ -68,7 +68,7 @@ impl Default for Options {
 #[derive(Debug, Default)]
 pub(crate) struct Handlers {
     pub(crate) exact: std::collections::HashMap<String, Bound>,
-    /// Filters with wildcards, in the order they were given.
+    /// Filters with wildcards; none of them overlap.
     pub(crate) wild: Vec<(String, Bound)>,
 }
 

@@ -11,7 +11,8 @@ use tokio::sync::Notify;
 
 use crate::extract::CancelReason;
 
-/// Raised once, seen by the one task that polls it. No allocation, no lock.
+/// Raised once. Any task may look at it, one may wait for it: the last that polls is the one that is woken. No
+/// allocation, no lock.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     raised: AtomicBool,

@@ -17,8 +17,17 @@ async fn a_builder_names_what_is_wrong() {
     let rig = Rig::new().await;
     let cases: Vec<(Change, &str, &str)> = vec![
         (|b| b, "worker_no_handler", "add one with `handle(topic, function)`"),
-        (|b| b.handle("job.a", one).handle("job.a", one), "worker_topic_twice", "topic `job.a` has two handlers"),
-        (|b| b.handle("job.*", one).handle("job.*", one), "worker_topic_twice", "topic `job.*` has two handlers"),
+        (
+            |b| b.handle("job.a", one).handle("job.a", one),
+            "worker_topic_twice",
+            "`job.a` and `job.a` match the same jobs",
+        ),
+        (
+            |b| b.handle("job.a", one).handle("job.*", one),
+            "worker_topic_twice",
+            "`job.a` and `job.*` match the same jobs",
+        ),
+        (|b| b.handle("job.*.b", one).handle("job.a.>", one), "worker_topic_twice", "`job.*.b` and `job.a.>`"),
         (|b| b.handle("job..a", one), "worker_topic_invalid", "topic `job..a` is not legal"),
         (|b| b.handle("sys.job.submit", one), "worker_topic_invalid", "use `job.<name>`"),
         (|b| b.handle(">", one), "worker_topic_invalid", "topic `>` is not legal"),
@@ -47,7 +56,9 @@ async fn a_bus_that_leaves_the_process_needs_blobs() {
     let rig = Rig::wire().await;
     let error = Worker::builder(rig.bus.clone()).handle("job.a", one).build().unwrap_err();
     assert_eq!(error, BuildError::BlobsMissing { bus: "test" });
-    assert!(rig.worker().handle("job.a", one).build().is_ok());
+    let apart =
+        rig.worker().handle("job.a", one).handle("job.a.*", one).handle("job.b.>", one).handle("job.a.b.c", one);
+    assert!(apart.build().is_ok());
 }
 
 #[tokio::test]

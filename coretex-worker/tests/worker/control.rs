@@ -39,7 +39,7 @@ async fn a_running_job_is_cancelled() {
 #[tokio::test]
 async fn a_handler_that_does_not_listen_is_dropped_after_the_grace() {
     let mut rig = Rig::new().await;
-    let deaf = || std::future::pending::<Output<()>>();
+    let deaf = std::future::pending::<Output<()>>;
     let _worker = rig.worker().cancel_grace(ms(400)).handle(TOPIC, deaf).build().unwrap().start().await.unwrap();
     rig.send(job("r:s@1"), json!(null)).await;
     rig.cancel("r:s@1").await;

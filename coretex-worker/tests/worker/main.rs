@@ -1,5 +1,13 @@
 //! Workers on the in-memory bus, in virtual time, seen through the public API.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking, their helpers too"
+)]
+
 mod build;
 mod control;
 mod repeats;

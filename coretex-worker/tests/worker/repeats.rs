@@ -86,6 +86,23 @@ async fn a_job_without_attempts_in_its_id_runs_again_after_a_failure_only() {
 }
 
 #[tokio::test]
+async fn an_answer_to_what_does_not_start_is_insisted_on_too() {
+    let mut rig = Rig::new().await;
+    let worker = rig.worker().ack_wait(ms(10_000)).handle(TOPIC, || async { Output(1) }).build().unwrap();
+    let worker = worker.start().await.unwrap();
+    rig.send(job("r:s@1"), json!(null)).await;
+    rig.result().await;
+    rig.bus.refuse_results.store(3, std::sync::atomic::Ordering::SeqCst);
+    rig.send(job("r:s@1"), json!(null)).await;
+    rig.no_result().await;
+    rig.clock.advance(Duration::from_secs(2)).await;
+    assert_eq!(rig.result().await.output, Some(json!(1)));
+    rig.clock.advance(Duration::from_secs(60)).await;
+    rig.no_result().await;
+    assert_eq!((worker.stats().started, worker.stats().publish_retries), (1, 3));
+}
+
+#[tokio::test]
 async fn the_memory_of_results_is_bounded() {
     let mut rig = Rig::new().await;
     let builder = rig.worker().remember_results(2, 1 << 20).handle(TOPIC, || async { Output("x".repeat(100)) });

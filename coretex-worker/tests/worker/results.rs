@@ -180,21 +180,19 @@ async fn a_handler_knows_its_job() {
 }
 
 #[tokio::test]
-async fn the_most_specific_handler_is_taken() {
+async fn a_filter_handles_every_topic_it_matches() {
     let mut rig = Rig::new().await;
     let _worker = rig
         .worker()
         .handle("job.a.*", || async { Output("filter") })
-        .handle("job.a.b", || async { Output("topic") })
+        .handle("job.b", || async { Output("topic") })
         .build()
         .unwrap()
         .start()
         .await
         .unwrap();
-    for (topic, by) in [("job.a.x", "filter"), ("job.a.b", "topic")] {
-        // To this worker alone, so that topic and filter do not both get it.
-        let request = JobRequest { topic: topic.into(), ..job(&format!("r:{by}@1")) };
-        rig.publish("worker.w1.jobs", rig.packet(request), None).await;
+    for (topic, by) in [("job.a.x", "filter"), ("job.a.y", "filter"), ("job.b", "topic")] {
+        rig.send(JobRequest { topic: topic.into(), ..job(&format!("r:{topic}@1")) }, json!(null)).await;
         assert_eq!(rig.result().await.output, Some(json!(by)));
     }
 }
@@ -315,7 +313,7 @@ async fn a_deadline_asks_first_and_drops_later() {
         .worker()
         .cancel_grace(ms(50))
         .handle(TOPIC, obey)
-        .handle("job.deaf", || std::future::pending::<Output<()>>())
+        .handle("job.deaf", std::future::pending::<Output<()>>)
         .handle("job.late", |cancel: coretex_worker::Cancel| async move {
             cancel.cancelled().await;
             Output(Value::from("made it"))

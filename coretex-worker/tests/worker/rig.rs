@@ -57,6 +57,13 @@ impl Bus for TestBus {
         self.inner.publish(message).await
     }
 
+    fn try_publish(&self, message: Message) -> Result<(), Message> {
+        if self.refuse_results.load(Ordering::SeqCst) > 0 || !self.in_process {
+            return Err(message);
+        }
+        self.inner.try_publish(message)
+    }
+
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Box<dyn Subscription>, BusError> {
         self.inner.subscribe(subscribe).await
     }

@@ -46,7 +46,7 @@ async fn a_drain_lets_jobs_finish_and_takes_no_more() {
 async fn jobs_that_outlive_the_grace_are_asked_dropped_and_given_back() {
     let mut rig = Rig::new().await;
     let builder = rig.worker().drain_grace(ms(1_000)).cancel_grace(ms(200));
-    let builder = builder.handle("job.deaf", || std::future::pending::<Output<()>>());
+    let builder = builder.handle("job.deaf", std::future::pending::<Output<()>>);
     let builder = builder.handle(TOPIC, |cancel: Cancel| async move {
         assert_eq!(cancel.cancelled().await, CancelReason::Shutdown);
         Err::<(), _>(JobError::fatal("interrupted", "stopped half-way"))
@@ -86,6 +86,24 @@ async fn a_stop_cuts_a_drain_short() {
     drained.await;
     rig.no_result().await;
     assert_eq!(worker.stats().given_back, 1);
+}
+
+#[tokio::test]
+async fn a_job_whose_result_nobody_takes_is_given_back_when_the_worker_stops() {
+    use std::sync::atomic::Ordering;
+    let mut rig = Rig::new().await;
+    let worker = rig.worker().cancel_grace(ms(100)).handle(TOPIC, tell).build().unwrap().start().await.unwrap();
+    rig.bus.refuse_results.store(u32::MAX, Ordering::SeqCst);
+    rig.send(job("r:a@1"), json!(null)).await;
+    rig.clock.advance(Duration::from_secs(60)).await;
+    let mut stopped = Box::pin(worker.stop());
+    assert!(stopped.as_mut().now_or_never().is_none());
+    rig.clock.advance(ms(100)).await;
+    stopped.await;
+    assert_eq!((worker.stats().given_back, worker.stats().active), (1, 0));
+    rig.bus.refuse_results.store(0, Ordering::SeqCst);
+    let _next = rig.worker().id("next").handle(TOPIC, tell).build().unwrap().start().await.unwrap();
+    assert_eq!(rig.result().await.output, Some(json!("next delivery 2")));
 }
 
 #[tokio::test]

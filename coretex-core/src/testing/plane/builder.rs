@@ -53,9 +53,8 @@ pub struct TestPlaneBuilder {
 impl TestPlaneBuilder {
     pub(super) fn new() -> Self {
         let start = Timestamp::from_second(START).unwrap_or(Timestamp::UNIX_EPOCH);
-        let mut options = Options::default();
         // Not by the number of processors, so that a seed means the same everywhere.
-        options.executors = 2;
+        let options = Options { executors: 2, ..Options::default() };
         Self {
             seed: 1,
             workflows: Vec::new(),

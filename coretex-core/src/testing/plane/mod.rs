@@ -35,7 +35,7 @@
 //!
 //! [`TestPlane::crash_and_restart`] ends the control plane as `kill -9` would: its tasks stop where they are, the bus and
 //! everything on it is gone, and so are the scripted workers and people with what they had in hand. The store keeps what
-//! was committed. Methods that find the store crashed by a [`FaultPlan`] do the same by themselves and ask again.
+//! was committed. Methods that find the store crashed by a [`FaultPlan`](super::faults::FaultPlan) do the same by themselves and ask again.
 
 mod builder;
 mod people;

@@ -42,7 +42,8 @@ impl Machine<'_> {
         }
         let Some(step) = self.step_id(position) else { return };
         self.stop_open_steps("coretex", &format!("step `{step}` failed"));
-        self.record(RunEvent::RunFailed { step, failure });
+        let timed_out = self.draft.step_at(position).is_some_and(|step| step.status == StepStatus::TimedOut);
+        self.record(RunEvent::RunFailed { step, failure, timed_out });
     }
 
     /// Tells workers to stop the jobs they may have, and withdraws questions. The event that ends the run follows.

@@ -1,0 +1,324 @@
+//! From a command to calls, and from answers to lines.
+
+use std::{io::Read, path::Path, process::ExitCode};
+
+use anyhow::{Context, bail};
+use coretex_server::client::{Client, Sent};
+use serde_json::{Value, json};
+
+use crate::{
+    args::{Approval, Command, Dlq, Job, Question, Run, Step, StepOf, Worker, Workflow},
+    print::{Table, pretty, text},
+    watch,
+};
+
+pub(crate) async fn call(client: &Client, command: Command, json: bool) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Workflow(verb) => workflow(client, verb, json).await?,
+        Command::Run(verb) => return run(client, verb, json).await,
+        Command::Step(Step::Approve(step)) => answer_step(client, &step, true).await?,
+        Command::Step(Step::Reject(step)) => answer_step(client, &step, false).await?,
+        Command::Job(verb) => job(client, verb, json).await?,
+        Command::Approval(verb) => approval(client, verb, json).await?,
+        Command::Dlq(verb) => dlq(client, verb, json).await?,
+        Command::Worker(Worker::List) => {
+            let workers = client.get("/api/v1/workers").await?;
+            show(&workers, json, || {
+                let mut table = Table::new(["WORKER", "POOL", "JOBS", "TOPICS"]);
+                for worker in items(&workers) {
+                    let jobs = format!("{}/{}", number(worker, "active_jobs"), number(worker, "max_parallel_jobs"));
+                    table.row([text(worker, "worker_id"), text(worker, "pool"), jobs, text(worker, "topics")]);
+                }
+                table.print("no worker was heard of in the last 30 seconds");
+            });
+        }
+        Command::Status => {
+            let status = client.get("/api/v1/status").await?;
+            show(&status, json, || {
+                let part = |name: &str, member: &str| text(status.get(name).unwrap_or(&Value::Null), member);
+                println!("server    {} ({})", client.server(), part("build", "version"));
+                println!("up        {} s", number(&status, "uptime_seconds"));
+                println!(
+                    "store     {} ({})",
+                    part("store", "name"),
+                    if part("redis", "ok") == "true" { "ok" } else { "does not answer" }
+                );
+                println!("bus       {}", part("bus", "name"));
+                println!("policy    {}", part("policy", "snapshot"));
+                println!("workers   {}", part("workers", "count"));
+            });
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn workflow(client: &Client, verb: Workflow, json: bool) -> anyhow::Result<()> {
+    match verb {
+        Workflow::Create { file } => {
+            let body = read_file(&file)?;
+            let as_json = file.extension().is_some_and(|kind| kind == "json");
+            let kind = if as_json { "application/json" } else { "application/yaml" };
+            let answer = client.post("/api/v1/workflows", Sent::text(body, kind)).await?;
+            for warning in answer.get("warnings").map(items).into_iter().flatten() {
+                eprintln!(
+                    "warning: {}: {}; {}",
+                    text(warning, "path"),
+                    text(warning, "message"),
+                    text(warning, "help")
+                );
+            }
+            show(&answer, json, || println!("{}", text(&answer, "id")));
+        }
+        Workflow::List => {
+            let list = client.get("/api/v1/workflows").await?;
+            show(&list, json, || {
+                let mut table = Table::new(["WORKFLOW", "VERSION", "STEPS", "UPDATED", "NAME"]);
+                for workflow in items(&list) {
+                    let steps = workflow.get("steps").and_then(Value::as_object).map_or(0, serde_json::Map::len);
+                    let updated = text(workflow, "updated_at").chars().take(19).collect();
+                    table.row([
+                        text(workflow, "id"),
+                        text(workflow, "version"),
+                        steps.to_string(),
+                        updated,
+                        text(workflow, "name"),
+                    ]);
+                }
+                table.print("no workflows; store one with `coretexctl workflow create FILE`");
+            });
+        }
+        Workflow::Get { id } => pretty(&client.get(&format!("/api/v1/workflows/{}", part(&id))).await?),
+        Workflow::Delete { id } => {
+            client.delete(&format!("/api/v1/workflows/{}", part(&id))).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn run(client: &Client, verb: Run, json: bool) -> anyhow::Result<ExitCode> {
+    match verb {
+        Run::Start { workflow, input, idempotency_key, watch: follow } => {
+            let input = input.map(|given| read_input(&given)).transpose()?.unwrap_or_else(|| json!({}));
+            let mut sent = Sent::json(&input);
+            if let Some(key) = idempotency_key {
+                sent = sent.header("idempotency-key", key);
+            }
+            let answer = client.post(&format!("/api/v1/workflows/{}/runs", part(&workflow)), sent).await?;
+            show(&answer, json, || println!("{}", text(&answer, "run_id")));
+            if follow {
+                return watch::follow(client, &text(&answer, "run_id"), json).await;
+            }
+        }
+        Run::List { workflow, status, limit } => {
+            let mut path = format!("/api/v1/workflow-runs?view=summary&limit={limit}");
+            for (name, value) in [("workflow_id", workflow), ("status", status)] {
+                if let Some(value) = value {
+                    path.push_str(&format!("&{name}={}", part(&value)));
+                }
+            }
+            let page = client.get(&path).await?;
+            show(&page, json, || {
+                let mut table = Table::new(["RUN", "WORKFLOW", "STATUS", "CREATED", "ERROR"]);
+                for run in page.get("items").map(items).into_iter().flatten() {
+                    let created = text(run, "created_at").chars().take(19).collect();
+                    table.row([
+                        text(run, "id"),
+                        text(run, "workflow_id"),
+                        text(run, "status"),
+                        created,
+                        text(run, "error"),
+                    ]);
+                }
+                table.print("no runs; start one with `coretexctl run start WORKFLOW`");
+            });
+        }
+        Run::Get { id } => {
+            let run = client.get(&format!("/api/v1/workflow-runs/{}", part(&id))).await?;
+            show(&run, json, || watch::describe(&run));
+        }
+        Run::Cancel { id } => {
+            let workflow = workflow_of(client, &id).await?;
+            let path = format!("/api/v1/workflows/{}/runs/{}/cancel", part(&workflow), part(&id));
+            client.post(&path, Sent::nothing()).await?;
+        }
+        Run::Timeline { id } => {
+            let mut events = Vec::new();
+            loop {
+                let from = events.len() + 1;
+                let path = format!("/api/v1/workflow-runs/{}/timeline?limit=1000&from={from}", part(&id));
+                let page = client.get(&path).await?;
+                let page = items(&page);
+                events.extend_from_slice(page);
+                if page.len() < 1_000 {
+                    break;
+                }
+            }
+            if json {
+                pretty(&Value::Array(events));
+            } else {
+                events.iter().for_each(watch::line);
+            }
+        }
+        Run::Watch { id } => return watch::follow(client, &id, json).await,
+        Run::Delete { id } => {
+            client.delete(&format!("/api/v1/workflow-runs/{}", part(&id))).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn workflow_of(client: &Client, run: &str) -> anyhow::Result<String> {
+    let run = client.get(&format!("/api/v1/workflow-runs/{}", part(run))).await?;
+    Ok(text(&run, "workflow_id"))
+}
+
+async fn answer_step(client: &Client, of: &StepOf, approved: bool) -> anyhow::Result<()> {
+    let workflow = workflow_of(client, &of.run).await?;
+    let path = format!("/api/v1/workflows/{}/runs/{}/steps/{}/approve", part(&workflow), part(&of.run), part(&of.step));
+    client.post(&path, Sent::json(&json!({"approved": approved, "reason": of.reason}))).await?;
+    Ok(())
+}
+
+async fn job(client: &Client, verb: Job, json: bool) -> anyhow::Result<()> {
+    match verb {
+        Job::Submit { topic, prompt, input, idempotency_key, capability, risk_tags, requires } => {
+            let context = input.map(|given| read_input(&given)).transpose()?;
+            let body = json!({
+                "topic": topic, "prompt": prompt, "context": context, "idempotency_key": idempotency_key,
+                "capability": capability, "risk_tags": risk_tags, "requires": requires,
+            });
+            let answer = client.post("/api/v1/jobs", Sent::json(&body)).await?;
+            show(&answer, json, || println!("{}", text(&answer, "job_id")));
+        }
+        Job::Get { id } => {
+            let job = client.get(&format!("/api/v1/jobs/{}", part(&id))).await?;
+            show(&job, json, || {
+                for name in [
+                    "id",
+                    "state",
+                    "topic",
+                    "safety_decision",
+                    "safety_reason",
+                    "worker_id",
+                    "error_code",
+                    "error_message",
+                ] {
+                    let value = text(&job, name);
+                    if !value.is_empty() {
+                        println!("{name:<16} {value}");
+                    }
+                }
+                if let Some(result) = job.get("result").filter(|result| !result.is_null()) {
+                    println!("result");
+                    pretty(result);
+                }
+            });
+        }
+        Job::Cancel { id } => {
+            let answer = client.post(&format!("/api/v1/jobs/{}/cancel", part(&id)), Sent::nothing()).await?;
+            show(&answer, json, || println!("{}", text(&answer, "state")));
+        }
+    }
+    Ok(())
+}
+
+async fn approval(client: &Client, verb: Approval, json: bool) -> anyhow::Result<()> {
+    let answer = async |question: Question, verb: &str| {
+        let path = format!("/api/v1/approvals/{}/{verb}", part(&question.id));
+        client.post(&path, Sent::json(&json!({"reason": question.reason}))).await
+    };
+    match verb {
+        Approval::List => {
+            let page = client.get("/api/v1/approvals").await?;
+            show(&page, json, || {
+                let mut table = Table::new(["WAITS", "KIND", "SINCE", "QUESTION"]);
+                for item in page.get("items").map(items).into_iter().flatten() {
+                    let question = match text(item, "title") {
+                        title if title.is_empty() => text(item, "policy_reason"),
+                        title => title,
+                    };
+                    let since = text(item, "requested_at").chars().take(19).collect();
+                    table.row([text(item, "approval_ref"), text(item, "kind"), since, question]);
+                }
+                table.print("nothing waits for a human");
+            });
+        }
+        Approval::Approve(question) => drop(answer(question, "approve").await?),
+        Approval::Reject(question) => drop(answer(question, "reject").await?),
+    }
+    Ok(())
+}
+
+async fn dlq(client: &Client, verb: Dlq, json: bool) -> anyhow::Result<()> {
+    match verb {
+        Dlq::List => {
+            let list = client.get("/api/v1/dlq").await?;
+            show(&list, json, || {
+                let mut table = Table::new(["JOB", "TOPIC", "CODE", "TRIES", "REASON"]);
+                for letter in items(&list) {
+                    let tries = number(letter, "attempts").to_string();
+                    table.row([
+                        text(letter, "job_id"),
+                        text(letter, "topic"),
+                        text(letter, "reason_code"),
+                        tries,
+                        text(letter, "reason"),
+                    ]);
+                }
+                table.print("no job was given up");
+            });
+        }
+        Dlq::Retry { id } => {
+            let answer = client.post(&format!("/api/v1/dlq/{}/retry", part(&id)), Sent::nothing()).await?;
+            show(&answer, json, || println!("{}", text(&answer, "job_id")));
+        }
+        Dlq::Delete { id } => {
+            client.delete(&format!("/api/v1/dlq/{}", part(&id))).await?;
+        }
+    }
+    Ok(())
+}
+
+fn show(value: &Value, json: bool, lines: impl FnOnce()) {
+    if json { pretty(value) } else { lines() }
+}
+
+fn items(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn number(value: &Value, member: &str) -> i64 {
+    value.get(member).and_then(Value::as_i64).unwrap_or_default()
+}
+
+/// `text` as one part of a path or a query.
+pub(crate) fn part(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+fn read_file(path: &Path) -> anyhow::Result<String> {
+    if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("the standard input cannot be read")?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))
+}
+
+/// JSON as given, or from the file of that name.
+fn read_input(given: &str) -> anyhow::Result<Value> {
+    let inline = given.trim_start().starts_with(['{', '[', '"']);
+    let (name, text) = if inline { ("--input", given.to_owned()) } else { (given, read_file(Path::new(given))?) };
+    match coretex_core::value::document::parse(name, &text) {
+        Ok(value) => Ok(value),
+        Err(error) => bail!("{error}"),
+    }
+}

@@ -1,0 +1,179 @@
+//! What handlers take from a request: ids, query parameters, bodies. A slip is answered with a [`Problem`].
+
+use std::collections::BTreeMap;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{HeaderMap, StatusCode, header, request::Parts},
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::problem::Problem;
+
+/// Largest body, in bytes.
+pub(super) const MAX_BODY: usize = 2 << 20;
+
+/// Parts of the path.
+#[derive(Debug)]
+pub(super) struct Ids<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Ids<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(ids)) => Ok(Self(ids)),
+            Err(rejection) => Err(Problem::bad_request("path_invalid", rejection.body_text())),
+        }
+    }
+}
+
+/// Query parameters. A parameter that is empty counts as absent; of a repeated one the last counts.
+#[derive(Debug)]
+pub(super) struct Params(BTreeMap<String, String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Query::<Vec<(String, String)>>::from_request_parts(parts, state).await {
+            Ok(Query(pairs)) => Ok(Self(pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect())),
+            Err(rejection) => Err(Problem::bad_request("query_invalid", rejection.body_text())),
+        }
+    }
+}
+
+impl Params {
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    pub(super) fn owned(&self, name: &str) -> Option<String> {
+        self.text(name).map(str::to_owned)
+    }
+
+    /// A count: `default` when absent or 0, 1,000 at most.
+    pub(super) fn limit(&self, default: usize) -> Result<usize, Problem> {
+        let limit: usize = self.number("limit")?.unwrap_or(0);
+        Ok(if limit == 0 { default } else { limit.min(1_000) })
+    }
+
+    pub(super) fn number<N: std::str::FromStr>(&self, name: &str) -> Result<Option<N>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| {
+            Problem::bad_request("query_invalid", format!("query parameter `{name}` is `{text}`; give a whole number"))
+        })
+    }
+}
+
+/// A JSON body. `null` members count as absent, members that nobody knows are ignored.
+#[derive(Debug)]
+pub(super) struct Body<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (bytes, _) = read(request, state).await?;
+        match json(&bytes)? {
+            Some(value) => shape(value).map(Self),
+            None => Err(Problem::bad_request("body_missing", "the body is empty; send a JSON object")),
+        }
+    }
+}
+
+/// A JSON body that may be left out, or be `null`.
+#[derive(Debug)]
+pub(super) struct OptionalBody<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (bytes, _) = read(request, state).await?;
+        match json(&bytes)? {
+            Some(value) => shape(value).map(Self),
+            None => Ok(Self(T::default())),
+        }
+    }
+}
+
+/// The bytes of the body, and whether they are YAML.
+pub(super) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<(Bytes, bool), Problem> {
+    let yaml = media_type(request.headers());
+    let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            let detail = format!("the body is larger than {MAX_BODY} bytes; pass large data by pointer");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+        } else {
+            Problem::bad_request("body_unreadable", format!("the body cannot be read: {}", rejection.body_text()))
+        }
+    })?;
+    match yaml {
+        Ok(yaml) => Ok((bytes, yaml)),
+        // A body that is not there has no type.
+        Err(_) if bytes.is_empty() => Ok((bytes, false)),
+        Err(problem) => Err(problem),
+    }
+}
+
+/// Whether the body is YAML. JSON may come under the types that clients send when nobody told them: existing scripts
+/// do.
+fn media_type(headers: &HeaderMap) -> Result<bool, Problem> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(false) };
+    let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let kind = text.split(';').next().unwrap_or_default().trim();
+    match kind {
+        "application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml" => Ok(true),
+        ""
+        | "application/json"
+        | "text/json"
+        | "text/plain"
+        | "application/octet-stream"
+        | "application/x-www-form-urlencoded" => Ok(false),
+        kind if kind.ends_with("+json") => Ok(false),
+        kind => Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "media_type_unsupported",
+            format!("`{kind}` is not read here; send `application/json`"),
+        )),
+    }
+}
+
+/// The JSON value of a body; `None` when it is empty or `null`.
+pub(super) fn json(bytes: &[u8]) -> Result<Option<Value>, Problem> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    match coretex_core::value::document::parse_json("body", bytes) {
+        Ok(Value::Null) => Ok(None),
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.code() == "payload_too_large" => {
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", error.to_string()))
+        }
+        Err(error) => {
+            let code = if error.code() == "document_invalid" { "json_malformed" } else { error.code() };
+            Err(Problem::bad_request(code, error.to_string())
+                .with("line", error.line().into())
+                .with("column", error.column().into()))
+        }
+    }
+}
+
+fn shape<T: DeserializeOwned>(mut value: Value) -> Result<T, Problem> {
+    strip_nulls(&mut value);
+    if !value.is_object() {
+        return Err(Problem::bad_request("body_not_object", "the body is JSON, but not an object"));
+    }
+    serde_json::from_value(value)
+        .map_err(|error| Problem::bad_request("field_invalid", format!("the body does not fit: {error}")))
+}
+
+/// Removes members that are `null`: the platform's clients send them for what they do not set.
+pub(super) fn strip_nulls(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.retain(|_, value| !value.is_null());
+    }
+}

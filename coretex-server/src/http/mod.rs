@@ -1,0 +1,128 @@
+//! The HTTP API: a router over a control plane, one file per resource.
+//!
+//! Handlers are thin: they read a request, ask the [`ControlPlane`], and give its answer in the established shape.
+//! They decide nothing and keep nothing. The routes and shapes are in `docs/reference/http-api.md`.
+
+mod approvals;
+mod auth;
+mod dead_letters;
+mod events;
+mod extract;
+mod health;
+mod jobs;
+mod problem;
+mod runs;
+mod shape;
+mod status;
+mod workers;
+mod workflows;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{Method, StatusCode, Uri},
+    middleware,
+    routing::{get, post},
+};
+use coretex_core::runtime::ControlPlane;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+pub use auth::Auth;
+pub(crate) use problem::Problem;
+
+/// The API of one control plane, before it is a router.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use coretex_core::{policy::{Outcome, fixed}, runtime::ControlPlane};
+/// use coretex_server::{Api, Auth};
+///
+/// let plane = ControlPlane::builder(fixed(Outcome::Allow)).start().await?;
+/// let app = axum::Router::new().merge(Api::new(plane, Auth::key("secret")).into_router());
+/// axum::serve(tokio::net::TcpListener::bind("127.0.0.1:8081").await?, app).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Api {
+    plane: ControlPlane,
+    shared: Arc<Shared>,
+}
+
+#[derive(Clone, Debug)]
+struct Shared {
+    auth: Auth,
+    started_at: Timestamp,
+    closing: Option<watch::Receiver<bool>>,
+}
+
+/// The routes of [`Api`], without options.
+pub fn router(plane: ControlPlane, auth: Auth) -> Router {
+    Api::new(plane, auth).into_router()
+}
+
+impl Api {
+    /// The API of `plane`.
+    pub fn new(plane: ControlPlane, auth: Auth) -> Self {
+        let shared = Shared { auth, started_at: plane.clock().now(), closing: None };
+        Self { plane, shared: Arc::new(shared) }
+    }
+
+    /// Ends live streams when `closing` turns true, or its sender goes: a graceful shutdown waits for them otherwise.
+    pub fn closing(mut self, closing: watch::Receiver<bool>) -> Self {
+        Arc::make_mut(&mut self.shared).closing = Some(closing);
+        self
+    }
+
+    /// The routes. Everything but `GET /health` asks for a caller.
+    pub fn into_router(self) -> Router {
+        let api = Router::new()
+            .route("/status", get(status::show))
+            .route("/workers", get(workers::list))
+            .route("/workflows", get(workflows::list).post(workflows::put))
+            .route("/workflows/{id}", get(workflows::show).delete(workflows::delete))
+            .route("/workflows/{id}/runs", get(runs::list_of_workflow).post(runs::start))
+            .route("/workflows/{id}/runs/{run_id}/cancel", post(runs::cancel))
+            .route("/workflows/{id}/runs/{run_id}/steps/{step_id}/approve", post(runs::answer_step))
+            .route("/workflow-runs", get(runs::list))
+            .route("/workflow-runs/{id}", get(runs::show).delete(runs::delete))
+            .route("/workflow-runs/{id}/timeline", get(runs::timeline))
+            .route("/workflow-runs/{id}/events", get(events::follow))
+            .route("/jobs", post(jobs::submit))
+            .route("/jobs/{id}", get(jobs::show))
+            .route("/jobs/{id}/cancel", post(jobs::cancel))
+            .route("/approvals", get(approvals::list))
+            .route("/approvals/{id}/approve", post(approvals::approve))
+            .route("/approvals/{id}/reject", post(approvals::reject))
+            .route("/dlq", get(dead_letters::list))
+            .route("/dlq/page", get(dead_letters::page))
+            .route("/dlq/{id}", axum::routing::delete(dead_letters::delete))
+            .route("/dlq/{id}/retry", post(dead_letters::retry));
+        Router::new()
+            .nest("/api/v1", api)
+            .fallback(unknown_route)
+            .method_not_allowed_fallback(wrong_method)
+            .layer(middleware::from_fn_with_state(self.clone(), auth::authenticate))
+            .merge(Router::new().route("/health", get(health::show)).method_not_allowed_fallback(wrong_method))
+            .layer(DefaultBodyLimit::max(extract::MAX_BODY))
+            .layer(middleware::from_fn(problem::negotiate))
+            .with_state(self)
+    }
+
+    fn auth(&self) -> &Auth {
+        &self.shared.auth
+    }
+}
+
+async fn unknown_route(uri: Uri) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "route_not_found", format!("there is nothing at `{}`", uri.path()))
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("`{}` does not take {method}; the header `Allow` lists what it takes", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}

@@ -1,0 +1,211 @@
+//! `/api/v1/workflows/{id}/runs` and `/api/v1/workflow-runs`: runs.
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode},
+};
+use coretex_core::{
+    governance::Principal,
+    job::{Answer, RunId, StepId, WorkflowId},
+    runtime::{RunQuery, StartRequest},
+    value::Value,
+    workflow::{Run, RunStatus, TimelineEvent},
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, json};
+
+use super::{
+    Api, Problem,
+    auth::Caller,
+    extract::{Body, Ids, Params, json, read},
+    shape,
+};
+
+/// Starts a run with the body as its input. 200 with its id, also for a repeat under the same idempotency key.
+pub(super) async fn start(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids(id): Ids<String>,
+    params: Params,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    shape::check_tenant(&caller, params.text("org_id"))?;
+    if params.text("dry_run").is_some_and(|text| matches!(text, "1" | "true" | "yes" | "y" | "on")) {
+        let detail = "dry runs are not offered yet; leave `dry_run` out";
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "dry_run_unsupported", detail));
+    }
+    let (bytes, _) = read(request, &()).await?;
+    let input = json(&bytes)?.unwrap_or_else(|| Value::Object(Map::new()));
+    let mut start = StartRequest::new(WorkflowId::parse(&id)?, input);
+    if let Some(team) = params.text("team_id") {
+        start = start.team(team);
+    }
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
+    let key = header("idempotency-key").or_else(|| header("x-idempotency-key"));
+    if let Some(key) = key.or_else(|| params.text("idempotency_key")).or_else(|| params.text("idempotency-key")) {
+        start = start.idempotency_key(key);
+    }
+    let run = api.plane.start(&caller.0, start).await?;
+    Ok(Json(json!({"run_id": run})))
+}
+
+/// The newest runs of a workflow, a bare array; empty for a workflow that nobody knows.
+pub(super) async fn list_of_workflow(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids(id): Ids<String>,
+    params: Params,
+) -> Result<Json<Vec<Value>>, Problem> {
+    let query = RunQuery { workflow: Some(WorkflowId::parse(&id)?), limit: params.limit(100)?, ..RunQuery::default() };
+    let page = api.plane.runs(&caller.0, query).await?;
+    let ids = page.items.iter().map(|summary| summary.id.as_str());
+    Ok(Json(views(&api, &caller.0, ids).await?))
+}
+
+/// Runs, newest first, page by page.
+pub(super) async fn list(State(api): State<Api>, caller: Caller, params: Params) -> Result<Json<Value>, Problem> {
+    shape::check_tenant(&caller, params.text("org_id"))?;
+    let query = RunQuery {
+        workflow: params.text("workflow_id").map(WorkflowId::parse).transpose()?,
+        status: params.text("status").map(status).transpose()?,
+        team: params.owned("team_id"),
+        limit: params.limit(50)?,
+        cursor: params.owned("cursor"),
+    };
+    let (after, before) = (instant(&params, "updated_after")?, instant(&params, "updated_before")?);
+    let page = api.plane.runs(&caller.0, query).await?;
+    let wanted = page.items.iter().filter(|summary| {
+        let updated = summary.updated_at.as_second();
+        after.is_none_or(|after| updated >= after) && before.is_none_or(|before| updated <= before)
+    });
+    let items = if params.text("view") == Some("summary") {
+        wanted.map(|summary| json!(summary)).collect()
+    } else {
+        views(&api, &caller.0, wanted.map(|summary| summary.id.as_str())).await?
+    };
+    Ok(Json(json!({"items": items, "next_cursor": page.next})))
+}
+
+fn status(text: &str) -> Result<RunStatus, Problem> {
+    serde_json::from_value(Value::String(text.to_ascii_lowercase())).map_err(|_| {
+        let known = "pending, running, waiting, succeeded, failed, cancelled, timed_out";
+        Problem::bad_request("query_invalid", format!("`{text}` is not the status of a run; one of {known}"))
+    })
+}
+
+/// Seconds since 1970 from a number whose unit its size tells, or from RFC 3339.
+fn instant(params: &Params, name: &str) -> Result<Option<i64>, Problem> {
+    let Some(text) = params.text(name) else { return Ok(None) };
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(Some(time.as_second()));
+    }
+    Ok(params.number::<i64>(name)?.map(|number| match number {
+        ..1_000_000_000_000 => number,
+        1_000_000_000_000..1_000_000_000_000_000 => number / 1_000,
+        1_000_000_000_000_000..1_000_000_000_000_000_000 => number / 1_000_000,
+        _ => number / 1_000_000_000,
+    }))
+}
+
+async fn views<'a>(
+    api: &Api,
+    principal: &Principal,
+    ids: impl Iterator<Item = &'a str>,
+) -> Result<Vec<Value>, Problem> {
+    let mut views = Vec::new();
+    for id in ids {
+        match api.plane.run(principal, &RunId::parse(id)?).await {
+            Ok(run) => views.extend(shape::run(&run)),
+            // Deleted between the list and now.
+            Err(error) if error.code() == "run_not_found" => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(views)
+}
+
+pub(super) async fn show(State(api): State<Api>, caller: Caller, Ids(id): Ids<String>) -> Result<Json<Value>, Problem> {
+    let run = api.plane.run(&caller.0, &RunId::parse(&id)?).await?;
+    shape::run(&run).map(Json).ok_or_else(|| no_run(&id))
+}
+
+fn no_run(id: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "run_not_found", format!("there is no run `{id}`"))
+}
+
+/// Events, oldest first, a bare array; `from` is the number of the first one wanted.
+pub(super) async fn timeline(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids(id): Ids<String>,
+    params: Params,
+) -> Result<Json<Vec<TimelineEvent>>, Problem> {
+    let (from, limit) = (params.number("from")?.unwrap_or(1), params.limit(200)?);
+    Ok(Json(api.plane.timeline(&caller.0, &RunId::parse(&id)?, from, limit).await?))
+}
+
+/// 204. A run that has not ended is cancelled first, or refused with 409.
+pub(super) async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids(id): Ids<String>,
+) -> Result<StatusCode, Problem> {
+    api.plane.delete_run(&caller.0, &RunId::parse(&id)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// 204, also when the run has ended.
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((workflow, run)): Ids<(String, String)>,
+    params: Params,
+) -> Result<StatusCode, Problem> {
+    let run = run_of(&api, &caller, &workflow, &run).await?;
+    let reason = params.text("reason").unwrap_or("cancelled by request");
+    api.plane.cancel_run(&caller.0, run.id().ok_or_else(|| no_run("?"))?, reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct StepAnswer {
+    approved: Option<bool>,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    note: String,
+}
+
+/// 204. The body says yes or no; leaving it open is refused.
+pub(super) async fn answer_step(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((workflow, run, step)): Ids<(String, String, String)>,
+    Body(body): Body<StepAnswer>,
+) -> Result<StatusCode, Problem> {
+    let Some(approved) = body.approved else {
+        return Err(Problem::bad_request("approved_missing", "say `\"approved\": true` or `\"approved\": false`"));
+    };
+    let run = run_of(&api, &caller, &workflow, &run).await?;
+    let answer = Answer {
+        approved,
+        by: caller.0.id.clone(),
+        role: caller.role().into(),
+        reason: body.reason.into(),
+        note: body.note.into(),
+    };
+    api.plane.answer_step(&caller.0, run.id().ok_or_else(|| no_run("?"))?, &StepId::parse(&step)?, answer).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn run_of(api: &Api, caller: &Caller, workflow: &str, id: &str) -> Result<Run, Problem> {
+    let run = api.plane.run(&caller.0, &RunId::parse(id)?).await?;
+    if run.workflow().id().as_str() == workflow {
+        return Ok(run);
+    }
+    let detail = format!("run `{id}` is of workflow `{}`, not of `{workflow}`", run.workflow().id());
+    Err(Problem::new(StatusCode::NOT_FOUND, "run_not_found", detail))
+}

@@ -1,0 +1,105 @@
+//! `/api/v1/workflows`: definitions.
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::StatusCode,
+};
+use coretex_core::{job::WorkflowId, value::Value, workflow::Workflow};
+use serde_json::{Map, json};
+
+use super::{
+    Api, Problem,
+    auth::Caller,
+    extract::{Ids, Params, json, read, strip_nulls},
+    shape,
+};
+
+/// Most definitions in a list, as established.
+const LISTED: usize = 100;
+
+/// Newest change first, a bare array.
+pub(super) async fn list(State(api): State<Api>, caller: Caller, params: Params) -> Result<Json<Vec<Value>>, Problem> {
+    shape::check_tenant(&caller, params.text("org_id"))?;
+    let mut specs = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = api.plane.workflows(&caller.0, cursor, 1_000).await?;
+        specs.extend(page.items);
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    specs.sort_by(|a, b| b.updated_at.cmp(&a.updated_at).then_with(|| a.id.cmp(&b.id)));
+    Ok(Json(specs.iter().take(params.limit(LISTED)?).map(shape::workflow).collect()))
+}
+
+/// Stores a definition, JSON or YAML. 201 with its id.
+pub(super) async fn put(
+    State(api): State<Api>,
+    caller: Caller,
+    request: Request,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let (bytes, yaml) = read(request, &()).await?;
+    let value = if yaml {
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| Problem::bad_request("document_invalid", "the body is not UTF-8"))?;
+        let parsed = coretex_core::value::document::parse_yaml("body", text);
+        parsed.map(Some).map_err(|error| Problem::bad_request(error.code(), error.to_string()))?
+    } else {
+        json(&bytes)?
+    };
+    let Some(mut value) = value else {
+        return Err(Problem::bad_request("body_missing", "the body is empty; send a workflow definition"));
+    };
+    tidy(&mut value);
+    let workflow = Workflow::from_value("body", value).map_err(|error| Problem::from(&error))?;
+    let stored = api.plane.put_workflow(&caller.0, workflow).await?;
+    let mut answer = Map::from_iter([("id".to_owned(), json!(stored.id()))]);
+    let warnings: Vec<Value> = stored
+        .warnings()
+        .iter()
+        .map(|warning| json!({"code": warning.code, "path": warning.path, "message": warning.message, "help": warning.help}))
+        .collect();
+    if !warnings.is_empty() {
+        answer.insert("warnings".into(), Value::Array(warnings));
+    }
+    Ok((StatusCode::CREATED, Json(Value::Object(answer))))
+}
+
+/// What established clients send and definitions do not know: `null` for what is not set, no id.
+fn tidy(value: &mut Value) {
+    strip_nulls(value);
+    let Value::Object(fields) = value else { return };
+    if let Some(Value::Object(steps)) = fields.get_mut("steps") {
+        for step in steps.values_mut() {
+            strip_nulls(step);
+            if let Value::Object(step) = step {
+                for part in ["retry", "meta"] {
+                    if let Some(part) = step.get_mut(part) {
+                        strip_nulls(part);
+                    }
+                }
+            }
+        }
+    }
+    if fields.get("id").is_none_or(|id| id == "") {
+        fields.insert("id".into(), json!(uuid::Uuid::new_v4().to_string()));
+    }
+}
+
+pub(super) async fn show(State(api): State<Api>, caller: Caller, Ids(id): Ids<String>) -> Result<Json<Value>, Problem> {
+    let workflow = api.plane.workflow(&caller.0, &WorkflowId::parse(&id)?).await?;
+    Ok(Json(shape::workflow(workflow.spec())))
+}
+
+/// 204. Runs that are under way keep their definition.
+pub(super) async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids(id): Ids<String>,
+) -> Result<StatusCode, Problem> {
+    api.plane.delete_workflow(&caller.0, &WorkflowId::parse(&id)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

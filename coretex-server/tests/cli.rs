@@ -1,0 +1,174 @@
+//! `coretexctl` against a real server process.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::process::Command;
+
+use common::{KEY, Server, ctl};
+use coretex_core::value::Value;
+
+const WORKFLOW: &str = "
+id: two
+name: Two steps
+steps:
+  work: { topic: job.demo.work }
+  gate: { type: approval, name: Go on?, depends_on: [work] }
+";
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn every_verb_does_what_it_says() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path());
+    let file = data.path().join("two.yaml");
+    std::fs::write(&file, WORKFLOW).unwrap();
+    assert_eq!(server.ctl(&["workflow", "create", file.to_str().unwrap()]).ok(), "two");
+    let list = server.ctl(&["workflow", "list"]).ok();
+    assert!(list.lines().next().unwrap().starts_with("WORKFLOW") && list.contains("two"), "{list}");
+    assert_eq!(json(&server.ctl(&["workflow", "get", "two"]).ok())["name"], "Two steps");
+
+    let run = server.ctl(&["run", "start", "two", "--input", r#"{"x": 1}"#, "--idempotency-key", "k"]).ok();
+    assert_eq!(server.ctl(&["run", "start", "two", "--input", r#"{"x": 1}"#, "--idempotency-key", "k"]).ok(), run);
+    assert!(server.ctl(&["run", "list", "--workflow", "two"]).ok().contains(&run));
+    // It waits a moment after the start at most: the watcher below sees all of it.
+    let watching = std::thread::spawn({
+        let (address, run) = (server.address.clone(), run.clone());
+        move || ctl(&address, Some(KEY), &["run", "watch", &run])
+    });
+    while !server.ctl(&["approval", "list"]).ok().contains(&format!("{run}:gate")) {}
+    let approve = ["--principal", "ada", "step", "approve", &run, "gate", "--reason", "fine"];
+    server.ctl(&approve).ok();
+    let watched = watching.join().unwrap().ok();
+    assert!(watched.contains("by=ada") && watched.lines().last().unwrap().contains("succeeded"), "{watched}");
+    let timeline = server.ctl(&["run", "timeline", &run]).ok();
+    assert_eq!(timeline, watched);
+    let events = json(&server.ctl(&["--json", "run", "timeline", &run]).ok());
+    assert_eq!(events.as_array().unwrap().len(), timeline.lines().count());
+    let shown = server.ctl(&["run", "get", &run]).ok();
+    assert!(shown.contains("status     succeeded"), "{shown}");
+    server.ctl(&["run", "delete", &run]).ok();
+    assert!(server.ctl(&["run", "get", &run]).fails(1).contains("coretexctl run list"));
+
+    let job =
+        server.ctl(&["job", "submit", "--topic", "job.demo.echo", "--input", "[1, 2]", "--risk-tags", "a,b"]).ok();
+    let mut state = String::new();
+    while state != "SUCCEEDED" {
+        state = json(&server.ctl(&["--json", "job", "get", &job]).ok())["state"].as_str().unwrap().to_owned();
+    }
+    assert_eq!(server.ctl(&["job", "cancel", &job]).ok(), "SUCCEEDED");
+    assert_eq!(server.ctl(&["dlq", "list"]).ok(), "");
+    assert_eq!(json(&server.ctl(&["dlq", "list", "--json"]).ok()), Value::Array(Vec::new()));
+    assert!(server.ctl(&["dlq", "retry", "none"]).fails(1).contains("not among the dead letters"));
+    assert!(server.ctl(&["worker", "list"]).ok().contains("echo-1"));
+    assert!(server.ctl(&["status"]).ok().contains("embedded (ok)"));
+    server.ctl(&["workflow", "delete", "two"]).ok();
+}
+
+#[test]
+fn a_run_that_does_not_succeed_gives_its_watcher_another_exit_code() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path());
+    let file = data.path().join("two.yaml");
+    std::fs::write(&file, WORKFLOW).unwrap();
+    server.ctl(&["workflow", "create", file.to_str().unwrap()]).ok();
+    let run = server.ctl(&["run", "start", "two"]).ok();
+    while !server.ctl(&["approval", "list"]).ok().contains(&format!("{run}:gate")) {}
+    server.ctl(&["approval", "reject", &format!("{run}:gate"), "--reason", "no"]).ok();
+    assert_eq!(server.ctl(&["run", "watch", &run]).code, 3);
+    let run = server.ctl(&["run", "start", "two"]).ok();
+    server.ctl(&["run", "cancel", &run]).ok();
+    assert_eq!(server.ctl(&["run", "watch", &run, "--json"]).code, 3);
+}
+
+#[test]
+fn a_watcher_outlives_a_crash_of_the_server() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path());
+    let file = data.path().join("two.yaml");
+    std::fs::write(&file, WORKFLOW).unwrap();
+    server.ctl(&["workflow", "create", file.to_str().unwrap()]).ok();
+    let run = server.ctl(&["run", "start", "two"]).ok();
+    while !server.ctl(&["approval", "list"]).ok().contains(&format!("{run}:gate")) {}
+    let address = server.address.clone();
+    let watching = std::thread::spawn({
+        let (address, run) = (address.clone(), run.clone());
+        move || ctl(&address, Some(KEY), &["run", "watch", &run])
+    });
+    // The watcher has begun when the server has a second connection; a moment is enough, and too short a one is no
+    // failure: it then begins after the crash.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    server.kill();
+    let again = Command::new(env!("CARGO_BIN_EXE_coretex-server"))
+        .args(["dev", "--demo-workers", "--http-addr", address.strip_prefix("http://").unwrap().trim(), "--data-dir"])
+        .arg(data.path())
+        .env("CORETEX_API_KEY", KEY)
+        .env("CORETEX_LOG", "error")
+        .stdout(std::process::Stdio::null())
+        .spawn();
+    let mut again = again.unwrap();
+    while ctl(&address, Some(KEY), &["step", "approve", &run, "gate"]).code != 0 {}
+    let watched = watching.join().unwrap();
+    drop(again.kill());
+    drop(again.wait());
+    let watched = watched.ok();
+    let numbers: Vec<usize> =
+        watched.lines().map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect();
+    assert_eq!(numbers, (1..=numbers.len()).collect::<Vec<_>>(), "every event once, in order");
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    let nobody = ctl("http://127.0.0.1:9", Some(KEY), &["status"]).fails(1);
+    assert!(
+        nobody.contains("no server answers at http://127.0.0.1:9") && nobody.contains("coretex-server dev"),
+        "{nobody}"
+    );
+    let odd = ctl("https://example", Some(KEY), &["status"]).fails(1);
+    assert!(odd.contains("is not the address of a server"), "{odd}");
+    assert_eq!(ctl("http://127.0.0.1:9", None, &["run", "fly"]).code, 2);
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path());
+    assert!(ctl(&server.address, None, &["status"]).fails(1).contains("--api-key"));
+    assert!(ctl(&server.address, Some("other"), &["status"]).fails(1).contains("another key"));
+    assert!(server.ctl(&["run", "start", "none"]).fails(1).contains("workflow list"));
+}
+
+#[test]
+fn serve_starts_only_with_key_and_policy_and_ends_in_order() {
+    let data = tempfile::tempdir().unwrap();
+    let policy = data.path().join("safety.yaml");
+    std::fs::write(&policy, "default_decision: allow\nrules: []\n").unwrap();
+    let serve = |key: Option<&str>, args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coretex-server"));
+        command.args(["serve", "--http-addr", "127.0.0.1:0", "--data-dir"]).arg(data.path()).args(args);
+        command.env_remove("CORETEX_API_KEY").stdout(std::process::Stdio::piped());
+        if let Some(key) = key {
+            command.env("CORETEX_API_KEY", key);
+        }
+        command
+    };
+    let refused: common::Ran = serve(None, &["--policy", policy.to_str().unwrap()]).output().unwrap().into();
+    assert!(refused.fails(1).contains("CORETEX_API_KEY"));
+    let refused: common::Ran = serve(Some("k"), &[]).output().unwrap().into();
+    assert!(refused.fails(1).contains("--policy"));
+    let open: common::Ran = Command::new(env!("CARGO_BIN_EXE_coretex-server"))
+        .args(["dev", "--http-addr", "0.0.0.0:0", "--data-dir"])
+        .arg(data.path())
+        .env_remove("CORETEX_API_KEY")
+        .output()
+        .unwrap()
+        .into();
+    assert!(open.fails(1).contains("CORETEX_API_KEY"));
+
+    let mut child = serve(Some("k"), &["--policy", policy.to_str().unwrap()]).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+    assert!(line.contains("listens on"), "{line}");
+    assert!(!line.contains('k') || !line.contains("CORETEX_API_KEY"), "a given key is not printed");
+    Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

@@ -1,0 +1,11 @@
+//! The API over a real control plane, request by request: codes, shapes, refusals.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod approvals;
+mod dead_letters;
+mod events;
+mod jobs;
+mod refusals;
+mod rig;
+mod runs;
+mod workflows;
