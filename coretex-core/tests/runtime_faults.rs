@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use coretex_core::{
     governance::Principal,
-    job::{RunId, TenantId, WorkflowId},
+    job::{Answer, RunId, StepId, TenantId, WorkflowId},
     ports::{Key, Scan},
     protocol::subjects,
     runtime::{PlaneError, StartRequest},
@@ -176,6 +176,32 @@ fn work_that_was_out_is_handed_out_again_after_a_crash() {
         assert_eq!(plane.run_to_end(&run).await?.step("a").unwrap().attempts, 1);
         let jobs: Vec<String> = plane.dispatched().into_iter().map(|job| job.job_id).collect();
         assert_eq!(jobs, [format!("{run}:a@1"), format!("{run}:a@1")]);
+        Ok(())
+    });
+}
+
+#[test]
+fn nothing_is_decided_on_top_of_a_start_that_may_be_refused() {
+    // The refused start has as many events as the run that is there, so that what was decided on top of it would fit.
+    let builder = steps("  q: {type: approval}\n  a: {topic: job.a, depends_on: [q], input: {n: \"${input.n}\"}}");
+    tell(builder.worker("job.a", ok()), async |plane| {
+        let run = plane.start("w", json!({"n": 1})).await?;
+        plane.crash_and_restart().await?;
+        let control = plane.plane()?;
+        let step = StepId::parse("q")?;
+        let answer = Answer { approved: true, by: "ann".into(), role: "".into(), reason: "".into(), note: "".into() };
+        let again = StartRequest::new(WorkflowId::parse("w")?, json!({"n": 2})).run_id(run.clone());
+        let (started, answered) = plane
+            .drive(futures::future::join(
+                control.start(plane.principal(), again),
+                control.answer_step(plane.principal(), &run, &step, answer),
+            ))
+            .await;
+        assert_eq!(started.unwrap_err().code(), "run_exists");
+        answered?;
+        let end = plane.run_to_end(&run).await?;
+        assert_eq!(end.step("a").unwrap().input.as_deref(), Some(&json!({"n": 1})));
+        assert_eq!(keys(plane, "approvals/").await, Vec::<String>::new());
         Ok(())
     });
 }

@@ -78,6 +78,9 @@ enum Phase {
     /// As `Loading`, after a wait. Inputs queue without holding time; deliveries go back to the bus, which holds time
     /// for what it has handed out and keeps them as well as we can.
     BackingOff,
+    /// It is begun without having looked whether it is there. Inputs queue: decided on top of a beginning that is then
+    /// refused, they could fit the head of the stream that is really there.
+    Beginning,
     /// Inputs are decided.
     Ready,
     /// A batch was refused; those after it come back refused, then the state is read again.
@@ -401,6 +404,11 @@ impl Executor {
             Ok((state, transition, begun)) => {
                 entry.state = Some(state);
                 self.commit(command, transition, begun);
+                if let Some(entry) = self.entries.get_mut(&aggregate)
+                    && entry.phase == Phase::Ready
+                {
+                    entry.phase = Phase::Beginning;
+                }
             }
             Err(rejected) => self.reject(command, rejected),
         }
@@ -594,9 +602,14 @@ impl Executor {
             }
             outbound::act(&self.shared, aggregate, pending.effects, pending.outbox, &mut self.local);
             answer(pending.command.reply, pending.answer, aggregate);
-            if entry.phase == Phase::Draining {
+            match entry.phase {
                 // Its successors were decided on state that is gone.
-                return self.drained(aggregate);
+                Phase::Draining => return self.drained(aggregate),
+                Phase::Beginning => {
+                    entry.phase = Phase::Ready;
+                    self.local.append(&mut entry.queue);
+                }
+                _ => {}
             }
         }
         self.settled(aggregate);
