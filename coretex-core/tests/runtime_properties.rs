@@ -1,5 +1,12 @@
 //! Properties of the pure rooms, over random graphs and inputs. A failure names its seed.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test fail by panicking, as the test does"
+)]
+
 use std::{sync::Arc, time::Duration};
 
 use coretex_core::{

@@ -140,6 +140,10 @@ fn walk(id: &str, workflow: &Arc<Workflow>, events: &[StoredEvent], letters: &mu
                 monotone(old, new);
             }
         }
+        if let RunEvent::StepCompleted { step, .. } = &stored.event {
+            let job = run.step(step.as_str()).unwrap().job.as_ref().unwrap().id.to_string();
+            *ends.entry(job).or_default() += 1;
+        }
         if let RunEvent::StepJob { step, event } = &stored.event {
             let job = run.step(step.as_str()).unwrap().job.as_ref().unwrap().id.to_string();
             if ends_job(event) {
@@ -167,6 +171,8 @@ fn begins_in_order(id: &str, before: &Run, stored: &StoredEvent) {
     let begins = matches!(
         stored.event,
         RunEvent::StepAttempted { .. }
+            | RunEvent::StepDispatched { .. }
+            | RunEvent::StepCompleted { .. }
             | RunEvent::StepWaiting { .. }
             | RunEvent::StepDelayed { .. }
             | RunEvent::StepNotified { .. }
@@ -306,7 +312,8 @@ fn nothing_left_that_was_not_decided(plane: &TestPlane, contents: &Contents) {
         for stored in events {
             run.apply(stored);
             match &stored.event {
-                RunEvent::StepJob { step, event: JobEvent::Dispatched { .. } } => {
+                RunEvent::StepDispatched { step, .. }
+                | RunEvent::StepJob { step, event: JobEvent::Dispatched { .. } } => {
                     dispatched.insert(run.step(step.as_str()).unwrap().job.as_ref().unwrap().id.to_string());
                 }
                 RunEvent::StepNotified { step, .. } => {
