@@ -391,9 +391,11 @@ fn a_submitted_job_lives_and_ends_by_itself() {
     };
     tell(TestPlane::builder().worker("job.a", script), async |plane| {
         let meta = JobMeta { capability: Some("repo.write".into()), ..JobMeta::default() };
-        let id = submit(plane, "mine-1", meta).await?;
+        let id = submit(plane, "mine-1", meta.clone()).await?;
         assert_eq!(job(plane, &id).await?.job.state, JobState::Dispatched);
-        assert_eq!(submit(plane, "mine-1", JobMeta::default()).await?, id, "submitting it twice submits it once");
+        assert_eq!(submit(plane, "mine-1", meta).await?, id, "submitting it twice submits it once");
+        let other = submit(plane, "mine-1", JobMeta::default()).await;
+        assert_eq!(other.unwrap_err().code(), "job_exists", "another job does not hide behind its id");
         plane.advance(10 * SECOND).await;
         let view = job(plane, &id).await?;
         assert_eq!(view.job.state, JobState::Succeeded);
