@@ -52,6 +52,9 @@ pub(super) struct Command {
 /// Batches that an executor lets be under way before it takes more work: back-pressure reaches callers through the
 /// bounded inbox. Large enough to fill a flush, small enough to bound what a refusal throws away.
 const MAX_UNDER_WAY: usize = 4_096;
+/// Aggregates that are read at once before an executor takes more work: a flood of ids, or a recovery of many runs, must
+/// not hold all of them in memory.
+const MAX_LOADS: usize = 256;
 /// Tries of a caller's work before the caller is told; deliveries and timers are tried until they succeed.
 const CALLER_TRIES: u32 = 8;
 /// Refusals that are answered by another try at once.
@@ -235,7 +238,7 @@ impl Executor {
         if !self.local.is_empty() {
             return arrived;
         }
-        let saturated = self.under_way >= MAX_UNDER_WAY;
+        let saturated = self.under_way >= MAX_UNDER_WAY || self.loads.len() >= MAX_LOADS;
         std::future::poll_fn(|cx| {
             let mut ready = false;
             if let Poll::Ready(count) = self.committed.poll_recv_many(cx, &mut arrived.committed, 64) {
@@ -725,7 +728,8 @@ impl Executor {
                 StoreErrorKind::Invalid => blamed == place,
                 kind => matches!(kind, StoreErrorKind::Closed | StoreErrorKind::Corrupt),
             };
-            let impatient = matches!(command.reply, Reply::Caller(_)) && command.tries >= CALLER_TRIES;
+            let impatient =
+                self.is_stopping || (matches!(command.reply, Reply::Caller(_)) && command.tries >= CALLER_TRIES);
             if hopeless || impatient {
                 match command.reply {
                     Reply::Delivery(delivery) if error.kind() != StoreErrorKind::Invalid => {
@@ -763,7 +767,8 @@ impl Executor {
                 entry.kept = Kept::nothing();
                 entry.state = None;
             }
-            Err(error) if error.is_retryable() => {
+            // A control plane that is shutting down does not wait for a store that is away.
+            Err(error) if error.is_retryable() && !self.is_stopping => {
                 tracing::warn!(id = aggregate.id(), %error, "a record cannot be read; trying again");
                 return self.load(aggregate, idempotency, Some(Duration::from_secs(1)));
             }

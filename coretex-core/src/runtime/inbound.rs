@@ -31,10 +31,10 @@ pub(super) async fn listen(shared: &Arc<Shared>) -> Result<(), PlaneError> {
     let progress = shared.bus.subscribe(Subscribe::all(subjects::JOB_PROGRESS)).await?;
     let heartbeats = shared.bus.subscribe(Subscribe::all(subjects::HEARTBEAT)).await?;
     let handshakes = shared.bus.subscribe(Subscribe::all(subjects::HANDSHAKE)).await?;
-    shared.spawn(take_results(shared.clone(), results));
-    shared.spawn(take_progress(shared.clone(), progress));
-    shared.spawn(take_signs_of_life(shared.clone(), heartbeats));
-    shared.spawn(take_signs_of_life(shared.clone(), handshakes));
+    shared.spawn_vital("the result listener", take_results(shared.clone(), results));
+    shared.spawn_vital("the progress listener", take_progress(shared.clone(), progress));
+    shared.spawn_vital("the heartbeat listener", take_signs_of_life(shared.clone(), heartbeats));
+    shared.spawn_vital("the heartbeat listener", take_signs_of_life(shared.clone(), handshakes));
     Ok(())
 }
 
