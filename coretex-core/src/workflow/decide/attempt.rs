@@ -88,6 +88,7 @@ impl Machine<'_> {
     /// Takes over what was decided about a step's job, and decides what it means for the step.
     pub(super) fn absorb(&mut self, position: usize, before: JobState, moves: Moves) {
         let Some(step) = self.step_id(position) else { return };
+        let attempt = self.draft.step_at(position).map_or(0, |step| step.attempts);
         self.effects.extend(moves.effects.into_iter().map(RunEffect::Job));
         if moves.closed
             && let Some(job) = self.draft.step_at(position).and_then(|step| step.job.as_ref())
@@ -96,7 +97,7 @@ impl Machine<'_> {
         }
         self.records.opened.extend(moves.opened.map(|request| *request));
         for event in moves.events {
-            self.record(RunEvent::StepJob { step: step.clone(), event });
+            self.record(RunEvent::StepJob { step: step.clone(), attempt, event });
         }
         if before.is_terminal() {
             // What the end of the job meant for the step was decided when it ended.
