@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let me = Principal::human("ada");
     let workflow = plane.put_workflow(&me, Workflow::parse("greet", WORKFLOW)?).await?;
     let start = StartRequest::new(workflow.id().clone(), serde_json::json!({ "name": "Ada" }));
-    let run = plane.wait(&plane.start(&me, start).await?).await?;
+    let run = plane.wait(&me, &plane.start(&me, start).await?).await?;
     println!("{:?}", run.step("shout").and_then(|step| step.output.as_ref()?.value.clone()));
     worker.drain().await;
     Ok(plane.shutdown().await?)

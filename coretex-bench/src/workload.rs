@@ -99,7 +99,7 @@ pub(crate) async fn throughput(
             while begin.elapsed() < warm_up + window {
                 let start = raw::now();
                 let run = plane.start(&principal, StartRequest::new(id.clone(), input.clone())).await?;
-                let run = plane.wait(&run).await?;
+                let run = plane.wait(&principal, &run).await?;
                 anyhow::ensure!(run.status() == RunStatus::Succeeded, "a run ended {:?}", run.failure());
                 all.fetch_add(1, Ordering::Relaxed);
                 if begin.elapsed() > warm_up {
@@ -158,7 +158,7 @@ pub(crate) async fn recovery(store: Arc<dyn Store>, count: usize) -> anyhow::Res
     }
     let resumed_ms = begin.elapsed().as_secs_f64() * 1e3;
     for run in &runs {
-        plane.wait(run).await?;
+        plane.wait(&principal, run).await?;
     }
     let mut measured = Measured::default();
     measured.figures.insert("recovered_runs".into(), json!(resumed));

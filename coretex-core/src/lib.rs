@@ -50,7 +50,7 @@
 //! let greet = plane.put_workflow(&ada, Workflow::parse("greet.yaml", GREET)?).await?;
 //! let run = plane.start(&ada, StartRequest::new(greet.id().clone(), json!({ "name": "Ada" }))).await?;
 //!
-//! let end = plane.wait(&run).await?;
+//! let end = plane.wait(&ada, &run).await?;
 //! let shout = end.step("shout").and_then(|step| step.output.as_ref()?.value.clone());
 //! assert_eq!(shout.as_deref(), Some(&json!({ "text": "HELLO ADA!" })));
 //!

@@ -8,10 +8,11 @@ use std::{
 };
 
 use coretex_core::{
+    governance::Principal,
     job::{Answer, JobEvent, JobId, JobState, Topic, WorkflowId},
     policy::{JobMeta, Outcome},
     protocol::subjects,
-    runtime::{JobRequest, JobView, PlaneError, PlaneErrorKind, StartRequest},
+    runtime::{ControlPlane, JobRequest, JobView, PlaneError, PlaneErrorKind, StartRequest},
     scheduler::Routes,
     testing::{Reply, Say, ScriptedJob, TestPlane, TestPlaneBuilder, policy_fn},
     workflow::{Run, RunStatus, StepStatus, Workflow},
@@ -391,9 +392,11 @@ fn a_submitted_job_lives_and_ends_by_itself() {
     };
     tell(TestPlane::builder().worker("job.a", script), async |plane| {
         let meta = JobMeta { capability: Some("repo.write".into()), ..JobMeta::default() };
-        let id = submit(plane, "mine-1", meta).await?;
+        let id = submit(plane, "mine-1", meta.clone()).await?;
         assert_eq!(job(plane, &id).await?.job.state, JobState::Dispatched);
-        assert_eq!(submit(plane, "mine-1", JobMeta::default()).await?, id, "submitting it twice submits it once");
+        assert_eq!(submit(plane, "mine-1", meta).await?, id, "submitting it twice submits it once");
+        let other = submit(plane, "mine-1", JobMeta::default()).await;
+        assert_eq!(other.unwrap_err().code(), "job_exists", "another job does not hide behind its id");
         plane.advance(10 * SECOND).await;
         let view = job(plane, &id).await?;
         assert_eq!(view.job.state, JobState::Succeeded);
@@ -487,5 +490,22 @@ fn a_repeated_start_of_a_run_that_has_ended_is_answered() {
         let error = plane.start_with(request(2)).await.unwrap_err();
         assert_eq!((error.kind(), error.code()), (PlaneErrorKind::Conflict, "run_exists"));
         Ok(())
+    });
+}
+
+#[test]
+fn a_panic_in_the_hosts_policy_closes_the_door_instead_of_leaving_a_dead_shard() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let policy = policy_fn("buggy", |_| panic!("a bug of the host"));
+        let plane = ControlPlane::builder(policy).start().await.unwrap();
+        let me = Principal::service("tester");
+        let workflow = Workflow::parse("w.yaml", "id: w\nsteps: {a: {topic: job.a}}\n").unwrap();
+        plane.put_workflow(&me, workflow).await.unwrap();
+        let start = || StartRequest::new(WorkflowId::parse("w").unwrap(), json!({}));
+        for _ in 0..2 {
+            assert_eq!(plane.start(&me, start()).await.unwrap_err().code(), "plane_closed");
+        }
+        plane.shutdown().await.unwrap();
     });
 }

@@ -39,6 +39,7 @@ impl World {
             policy: &*self.policy,
             routes: &self.routes,
             default_job_timeout: Duration::from_secs(9_000),
+            payload_limits: coretex_core::value::Limits::default(),
         }
     }
 }

@@ -193,7 +193,14 @@ fn world<T>(verdict: &str, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
     let routes = Routes::parse("pools.yaml", pools).expect("a pools document");
     let policy = Says(decision(verdict), "v1".into());
     let default_job_timeout = Duration::from_secs(60);
-    ask(&Facts { now: now(), seed: 1, policy: &policy, routes: &routes, default_job_timeout })
+    ask(&Facts {
+        now: now(),
+        seed: 1,
+        policy: &policy,
+        routes: &routes,
+        default_job_timeout,
+        payload_limits: coretex_core::value::Limits::default(),
+    })
 }
 
 fn fold(mut job: Job, moves: &Moves) -> Outcomes {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::{ports::PolicySnapshot, scheduler::Routes};
+use crate::{ports::PolicySnapshot, scheduler::Routes, value::Limits};
 
 /// The world at the moment of a decision. Equal facts, state and input give an equal transition.
 #[derive(Clone, Copy, Debug)]
@@ -17,4 +17,6 @@ pub struct Facts<'a> {
     pub routes: &'a Routes,
     /// Longest time an attempt may take when nothing else says so.
     pub default_job_timeout: std::time::Duration,
+    /// How large and how deep a rendered input may be.
+    pub payload_limits: Limits,
 }

@@ -21,13 +21,17 @@ impl IdError {
     }
 }
 
-const MAX: usize = 200;
-
-fn check(kind: &'static str, text: &str, legal: fn(char) -> bool, hint: &'static str) -> Result<(), IdError> {
+fn check(
+    kind: &'static str,
+    text: &str,
+    most: usize,
+    legal: fn(char) -> bool,
+    hint: &'static str,
+) -> Result<(), IdError> {
     let reason = if text.is_empty() {
         "it is empty"
-    } else if text.len() > MAX {
-        "it is longer than 200 bytes"
+    } else if text.len() > most {
+        "it is too long"
     } else if !text.chars().all(legal) {
         hint
     } else {
@@ -37,7 +41,7 @@ fn check(kind: &'static str, text: &str, legal: fn(char) -> bool, hint: &'static
 }
 
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident, $kind:literal, $legal:expr, $hint:literal) => {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $most:literal, $legal:expr, $hint:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -47,9 +51,9 @@ macro_rules! id {
             /// Checks and wraps `text`.
             ///
             /// # Errors
-            /// When it is empty, longer than 200 bytes, or holds a character that is not allowed.
+            #[doc = concat!("When it is empty, longer than ", $most, " bytes, or holds a character that is not allowed.")]
             pub fn parse(text: &str) -> Result<Self, IdError> {
-                check($kind, text, $legal, $hint)?;
+                check($kind, text, $most, $legal, $hint)?;
                 Ok(Self(text.into()))
             }
 
@@ -112,33 +116,34 @@ fn plain(c: char) -> bool {
 
 id!(
     /// Names a workflow: letters, digits, `-`, `_`, `.`.
-    WorkflowId, "workflow id", plain, "use letters, digits, `-`, `_` and `.`"
+    WorkflowId, "workflow id", 128, plain, "use letters, digits, `-`, `_` and `.`"
 );
 id!(
     /// Names a run: letters, digits, `-`, `_`, `.`.
-    RunId, "run id", plain, "use letters, digits, `-`, `_` and `.`"
+    RunId, "run id", 128, plain, "use letters, digits, `-`, `_` and `.`"
 );
 id!(
     /// Names a step: letters, digits, `-`, `_`.
     ///
     /// The wire job id puts `:`, `@` and `[` behind it, and an expression reads it as one part of a path, so none
     /// of those, nor a dot, may occur.
-    StepId, "step id", |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'), "use letters, digits, `-` and `_`"
+    StepId, "step id", 128, |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'), "use letters, digits, `-` and `_`"
 );
 id!(
     /// Names a tenant: letters, digits, `-`, `_`, `.`.
-    TenantId, "tenant", plain, "use letters, digits, `-`, `_` and `.`"
+    TenantId, "tenant", 64, plain, "use letters, digits, `-`, `_` and `.`"
 );
 id!(
     /// Names a job: `<run>:<step>@<attempt>` for a step's attempt, or what the client chose.
     JobId,
     "job id",
+    300,
     |c| plain(c) || matches!(c, ':' | '@' | '[' | ']'),
     "use letters, digits and `-_.:@[]`"
 );
 id!(
     /// The kind of work, and the subject that its workers listen on: `job.` and dot-separated words.
-    Topic, "topic", plain, "use `job.` and words of letters, digits, `-` and `_`, separated by dots"
+    Topic, "topic", 200, plain, "use `job.` and words of letters, digits, `-` and `_`, separated by dots"
 );
 
 impl Default for TenantId {

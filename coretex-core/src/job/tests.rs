@@ -54,6 +54,7 @@ impl World {
             policy: &*self.policy,
             routes: &self.routes,
             default_job_timeout: Duration::from_secs(9_000),
+            payload_limits: crate::value::Limits::default(),
         }
     }
 }
@@ -245,7 +246,9 @@ fn ids_are_refused_with_the_reason() {
         assert!(error.contains(reason), "{text}: {error}");
     }
     assert!(StepId::parse("a.b").is_err() && StepId::parse("a:b").is_err() && StepId::parse("fetch-data_1").is_ok());
-    assert!(JobId::parse(&"x".repeat(201)).is_err());
+    assert!(JobId::parse(&"x".repeat(301)).is_err());
+    let (run, step) = (RunId::parse(&"r".repeat(128)).expect("legal"), StepId::parse(&"s".repeat(128)).expect("legal"));
+    assert!(JobId::parse(JobId::of_step(&run, &step, u32::MAX).as_str()).is_ok(), "what the platform makes is legal");
 }
 
 #[test]

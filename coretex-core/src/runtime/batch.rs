@@ -7,7 +7,7 @@ use super::keys::{self, AggregateId};
 use crate::{
     job::{ApprovalRequest, DeadLetter, Effect},
     plane::{Event, State, Transition},
-    ports::{Batch, Condition, Expected, Op, StoreError, WriteClass},
+    ports::{Batch, Condition, Expected, Op, StoreError, WriteClass, limits},
     workflow::{RunEffect, RunStatus, RunSummary, StartRun, Wake},
 };
 
@@ -92,7 +92,10 @@ pub(super) fn prepare(
         }
         if run.head() >= kept.snapshot_at + SNAPSHOT_EVERY {
             let snapshot = run.to_snapshot().map_err(|error| unencodable(&error))?;
-            batch.push(put_view(aggregate.snapshot(), snapshot.into()));
+            // A fold that is too large for a record is folded from the events every time.
+            if snapshot.len() <= limits::VALUE_BYTES {
+                batch.push(put_view(aggregate.snapshot(), snapshot.into()));
+            }
             kept.snapshot_at = run.head();
         }
     }

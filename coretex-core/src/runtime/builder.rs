@@ -140,16 +140,16 @@ impl Builder {
             let (inbox, commands) = mpsc::channel(shared.options.inbox);
             let (done, committed) = mpsc::unbounded_channel();
             let executor = Executor::new(shared.clone(), index, commands, committed, groups.clone());
-            shared.spawn(executor.run());
+            shared.spawn_vital("an executor", executor.run());
             inboxes.push(inbox);
             results.push(done);
         }
         // Set once, here.
         let _first = shared.executors.set(inboxes);
-        shared.spawn(commit::run(shared.store.clone(), waiting, results));
+        shared.spawn_vital("the commit pipeline", commit::run(shared.store.clone(), waiting, results));
         inbound::listen(&shared).await?;
         let report = recover(&shared).await?;
-        shared.spawn(timers::run(shared.clone(), armed));
+        shared.spawn_vital("the timers", timers::run(shared.clone(), armed));
         plane.set_recovery(report);
         Ok(plane)
     }

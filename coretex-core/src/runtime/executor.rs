@@ -31,7 +31,7 @@ use super::{
     timers::Arm,
 };
 use crate::{
-    job::Facts,
+    job::{Facts, JobInput},
     plane::{self, Input, Rejected, State, Transition},
     ports::{Batch, Busy, Key, PolicySnapshot, StoreError, StoreErrorKind},
     workflow::{Run, RunEffect, RunInput, StartRun, Wake},
@@ -52,6 +52,9 @@ pub(super) struct Command {
 /// Batches that an executor lets be under way before it takes more work: back-pressure reaches callers through the
 /// bounded inbox. Large enough to fill a flush, small enough to bound what a refusal throws away.
 const MAX_UNDER_WAY: usize = 4_096;
+/// Aggregates that are read at once before an executor takes more work: a flood of ids, or a recovery of many runs, must
+/// not hold all of them in memory.
+const MAX_LOADS: usize = 256;
 /// Tries of a caller's work before the caller is told; deliveries and timers are tried until they succeed.
 const CALLER_TRIES: u32 = 8;
 /// Refusals that are answered by another try at once.
@@ -96,6 +99,10 @@ struct Entry {
     queue: VecDeque<Command>,
     redo: Vec<Command>,
     refused: Option<StoreError>,
+    /// Whose batch was refused first, by its place among what is decided again.
+    blamed: usize,
+    /// What the entry counts for among the idle ones; 0 when it is not idle.
+    counted: usize,
     /// A batch may have been applied whose effects did not run.
     unsure: bool,
     timer: Option<Timestamp>,
@@ -113,6 +120,8 @@ impl Entry {
             queue: VecDeque::new(),
             redo: Vec::new(),
             refused: None,
+            blamed: 0,
+            counted: 0,
             unsure: false,
             timer: None,
             waiters: Vec::new(),
@@ -232,7 +241,7 @@ impl Executor {
         if !self.local.is_empty() {
             return arrived;
         }
-        let saturated = self.under_way >= MAX_UNDER_WAY;
+        let saturated = self.under_way >= MAX_UNDER_WAY || self.loads.len() >= MAX_LOADS;
         std::future::poll_fn(|cx| {
             let mut ready = false;
             if let Poll::Ready(count) = self.committed.poll_recv_many(cx, &mut arrived.committed, 64) {
@@ -283,7 +292,7 @@ impl Executor {
             }
             let input = match &aggregate {
                 AggregateId::Run(_) => Input::Run(RunInput::Tick),
-                AggregateId::Job(_) => Input::Job(crate::job::JobInput::Tick),
+                AggregateId::Job(_) => Input::Job(JobInput::Tick),
             };
             let busy = self.shared.clock.busy();
             let command = Command { aggregate, work: Work::Input(input), reply: Reply::Nobody, busy, tries: 0 };
@@ -352,6 +361,7 @@ impl Executor {
         let seed = self.next_seed();
         let Some(entry) = self.entries.get_mut(&aggregate) else { return };
         entry.stamp = 0;
+        self.idle_weight = self.idle_weight.saturating_sub(std::mem::take(&mut entry.counted));
         let routes = shared.routes.load();
         let facts = Facts {
             now: shared.now(),
@@ -359,6 +369,7 @@ impl Executor {
             policy,
             routes: &routes,
             default_job_timeout: shared.options.default_job_timeout,
+            payload_limits: shared.options.payload_limits(),
         };
         let decided = match (&entry.state, &command.work) {
             (None, Work::Start { workflow, start }) => plane::start(workflow, StartRun::clone(start), &facts)
@@ -371,9 +382,12 @@ impl Executor {
             (None, _) => {
                 return self.answer_absent(command);
             }
-            (Some(State::Run(run)), Work::Start { start, .. }) => {
+            (Some(State::Run(run)), Work::Start { workflow, start }) => {
                 // The same start again, by a repeat or after a refusal whose outcome was unknown.
-                let same = run.input() == &start.input && run.idempotency_key() == start.idempotency_key.as_deref();
+                let same = run.tenant() == workflow.tenant()
+                    && run.workflow().id() == workflow.id()
+                    && run.input() == &start.input
+                    && run.idempotency_key() == start.idempotency_key.as_deref();
                 let answer = if same {
                     Ok(())
                 } else {
@@ -385,7 +399,24 @@ impl Executor {
                 };
                 return self.answer_in_order(command, answer);
             }
-            (Some(_), Work::Submit(_) | Work::Start { .. }) => return self.answer_in_order(command, Ok(())),
+            (Some(State::Job(record)), Work::Submit(spec)) => {
+                let there = &record.spec;
+                let same = there.tenant == spec.tenant
+                    && there.topic == spec.topic
+                    && there.input == spec.input
+                    && there.meta == spec.meta;
+                let answer = if same {
+                    Ok(())
+                } else {
+                    let message = format!("job `{}` exists already", spec.id);
+                    Err(PlaneError::new(PlaneErrorKind::Conflict, "job_exists", message))
+                };
+                return self.answer_in_order(command, answer);
+            }
+            // Runs and jobs are kept apart, so their ids never meet.
+            (Some(_), Work::Submit(_) | Work::Start { .. }) => {
+                return self.answer_in_order(command, Err(Rejected::Mismatch.into()));
+            }
             (Some(state), Work::Recover) => {
                 let effects = state.outstanding(&facts);
                 self.rearm(&aggregate);
@@ -431,8 +462,14 @@ impl Executor {
     fn commit(&mut self, command: Command, transition: Transition, begun: bool) {
         let aggregate = command.aggregate.clone();
         if transition.is_empty() {
-            // A timer that fired early is set anew.
+            // A timer that fired early, by a clock that was set back since, is set anew.
             self.rearm(&aggregate);
+            let wake = self.entries.get(&aggregate).and_then(|entry| entry.state.as_ref()).map(State::wake);
+            if let (Some(Wake::At(due)), Work::Input(Input::Run(RunInput::Tick) | Input::Job(JobInput::Tick))) =
+                (wake, &command.work)
+            {
+                let _gone = self.shared.timers.send(Arm { due, aggregate: aggregate.clone() });
+            }
             return self.answer_in_order(command, Ok(()));
         }
         let Some(entry) = self.entries.get_mut(&aggregate) else { return };
@@ -462,11 +499,28 @@ impl Executor {
             }
             Err(error) => {
                 // The state was changed in memory only: forget it, so that the next input finds what is stored.
+                // The work that waits for its predecessors keeps its place in front.
                 entry.state = None;
                 entry.refused = Some(error);
-                entry.redo.push(command);
-                entry.phase = Phase::Draining;
-                self.drained(&aggregate);
+                if entry.pending.iter().all(|pending| !pending.sent) {
+                    entry.redo.extend(entry.pending.drain(..).map(|pending| pending.command));
+                    entry.blamed = entry.redo.len();
+                    entry.redo.push(command);
+                    entry.phase = Phase::Draining;
+                    self.drained(&aggregate);
+                } else {
+                    // Batches before it are on their way: decided again when they are done, and refused then.
+                    entry.refused = None;
+                    entry.phase = Phase::Draining;
+                    entry.pending.push_back(Pending {
+                        command,
+                        sent: false,
+                        effects: Vec::new(),
+                        outbox: Vec::new(),
+                        arm: None,
+                        answer: Ok(()),
+                    });
+                }
             }
         }
     }
@@ -552,6 +606,8 @@ impl Executor {
         let aggregate = command.aggregate;
         let Some(entry) = self.entries.get_mut(&aggregate) else { return };
         if let Work::Wait(waiter) = command.work {
+            // Those who have gone make room.
+            entry.waiters.retain(|waiter| !waiter.is_closed());
             entry.waiters.push(waiter);
         }
         self.settled(&aggregate);
@@ -624,6 +680,7 @@ impl Executor {
         let ended = entry.state.as_ref().is_some_and(|state| state.wake() == Wake::Never);
         if ended && entry.queue.is_empty() {
             let Some(mut entry) = self.entries.remove(aggregate) else { return };
+            self.idle_weight = self.idle_weight.saturating_sub(entry.counted);
             if let Some(due) = entry.timer.take() {
                 self.timers.remove(&(due, aggregate.clone()));
             }
@@ -639,7 +696,8 @@ impl Executor {
         if entry.is_idle() && entry.stamp == 0 {
             self.stamp += 1;
             entry.stamp = self.stamp;
-            self.idle_weight += entry.weight();
+            entry.counted = entry.weight();
+            self.idle_weight += entry.counted;
             self.idle.push_back((self.stamp, aggregate.clone()));
         }
     }
@@ -673,13 +731,18 @@ impl Executor {
         let error = entry.refused.take().unwrap_or_else(|| StoreError::conflict("refused"));
         let mut tries = 0;
         let mut idempotency = None;
+        let blamed = std::mem::take(&mut entry.blamed);
         let mut again = VecDeque::new();
-        for mut command in entry.redo.drain(..) {
+        for (place, mut command) in entry.redo.drain(..).enumerate() {
             command.tries += 1;
             tries = tries.max(command.tries);
-            let hopeless =
-                matches!(error.kind(), StoreErrorKind::Invalid | StoreErrorKind::Closed | StoreErrorKind::Corrupt);
-            let impatient = matches!(command.reply, Reply::Caller(_)) && command.tries >= CALLER_TRIES;
+            let hopeless = match error.kind() {
+                // What was decided after it is not to blame.
+                StoreErrorKind::Invalid => blamed == place,
+                kind => matches!(kind, StoreErrorKind::Closed | StoreErrorKind::Corrupt),
+            };
+            let impatient =
+                self.is_stopping || (matches!(command.reply, Reply::Caller(_)) && command.tries >= CALLER_TRIES);
             if hopeless || impatient {
                 match command.reply {
                     Reply::Delivery(delivery) if error.kind() != StoreErrorKind::Invalid => {
@@ -717,7 +780,8 @@ impl Executor {
                 entry.kept = Kept::nothing();
                 entry.state = None;
             }
-            Err(error) if error.is_retryable() => {
+            // A control plane that is shutting down does not wait for a store that is away.
+            Err(error) if error.is_retryable() && !self.is_stopping => {
                 tracing::warn!(id = aggregate.id(), %error, "a record cannot be read; trying again");
                 return self.load(aggregate, idempotency, Some(Duration::from_secs(1)));
             }
@@ -763,8 +827,17 @@ impl Executor {
             }
         }
         self.settled(&aggregate);
-        if self.entries.get(&aggregate).is_some_and(|entry| entry.state.is_none() && entry.is_idle()) {
-            self.entries.remove(&aggregate);
+        if let Some(entry) = self.entries.get_mut(&aggregate)
+            && entry.phase == Phase::Ready
+            && entry.state.is_none()
+        {
+            for waiter in entry.waiters.drain(..) {
+                // A waiter that has gone does not mind.
+                let _gone = waiter.send(Err(PlaneError::not_found("run", aggregate.id())));
+            }
+            if entry.is_idle() {
+                self.entries.remove(&aggregate);
+            }
         }
     }
 
@@ -792,22 +865,19 @@ impl Executor {
 
     /// Forgets the longest idle aggregates while those at hand weigh more than allowed.
     fn forget_idle(&mut self) {
-        while self.idle_weight > self.shared.options.cache_bytes {
-            let Some((stamp, aggregate)) = self.idle.pop_front() else {
-                self.idle_weight = 0;
-                return;
-            };
-            let Some(entry) = self.entries.get(&aggregate) else { continue };
-            if entry.stamp == stamp && entry.is_idle() {
-                self.idle_weight = self.idle_weight.saturating_sub(entry.weight());
-                self.entries.remove(&aggregate);
+        // The last one stays, however large: reading it back for every input would cost more than it takes.
+        while self.idle_weight > self.shared.options.cache_bytes && self.idle.len() > 1 {
+            let Some((stamp, aggregate)) = self.idle.pop_front() else { return };
+            if self.entries.get(&aggregate).is_some_and(|entry| entry.stamp == stamp && entry.is_idle())
+                && let Some(entry) = self.entries.remove(&aggregate)
+            {
+                self.idle_weight = self.idle_weight.saturating_sub(entry.counted);
             }
         }
         // Stale marks weigh nothing but take room.
         if self.idle.len() > 1_024 && self.idle.len() > 4 * self.entries.len() {
             let entries = &self.entries;
             self.idle.retain(|(stamp, aggregate)| entries.get(aggregate).is_some_and(|entry| entry.stamp == *stamp));
-            self.idle_weight = self.idle.iter().filter_map(|(_, id)| entries.get(id)).map(Entry::weight).sum();
         }
     }
 

@@ -31,10 +31,10 @@ pub(super) async fn listen(shared: &Arc<Shared>) -> Result<(), PlaneError> {
     let progress = shared.bus.subscribe(Subscribe::all(subjects::JOB_PROGRESS)).await?;
     let heartbeats = shared.bus.subscribe(Subscribe::all(subjects::HEARTBEAT)).await?;
     let handshakes = shared.bus.subscribe(Subscribe::all(subjects::HANDSHAKE)).await?;
-    shared.spawn(take_results(shared.clone(), results));
-    shared.spawn(take_progress(shared.clone(), progress));
-    shared.spawn(take_signs_of_life(shared.clone(), heartbeats));
-    shared.spawn(take_signs_of_life(shared.clone(), handshakes));
+    shared.spawn_vital("the result listener", take_results(shared.clone(), results));
+    shared.spawn_vital("the progress listener", take_progress(shared.clone(), progress));
+    shared.spawn_vital("the heartbeat listener", take_signs_of_life(shared.clone(), heartbeats));
+    shared.spawn_vital("the heartbeat listener", take_signs_of_life(shared.clone(), handshakes));
     Ok(())
 }
 
@@ -76,7 +76,11 @@ fn needs_blobs(shared: &Shared, result: &protocol::JobResult, delivery: &Deliver
         Some(payload) => match &*payload.0 {
             Value::Null | Value::Bool(_) | Value::Number(_) => false,
             Value::String(text) => text.len() > shared.options.inline_bytes,
-            value => limits::measure(value).bytes > shared.options.inline_bytes,
+            // What is nested deeper than an input may be cannot be read back from a record either.
+            value => {
+                let size = limits::measure(value);
+                size.bytes > shared.options.inline_bytes || size.depth > shared.options.max_input_depth
+            }
         },
     }
 }
@@ -97,7 +101,7 @@ async fn take_result(shared: Arc<Shared>, job: JobId, delivery: Delivery) {
     let (aggregate, fenced) = aggregate_of(&job);
     let result = JobResult {
         job: job.clone(),
-        worker: worker.as_str().into(),
+        worker: clip(worker).into(),
         status,
         execution_ms: u64::try_from(result.execution_ms).unwrap_or(0),
     };
@@ -115,7 +119,7 @@ pub(super) fn aggregate_of(job: &JobId) -> (AggregateId, bool) {
 }
 
 fn failure(result: &protocol::JobResult, status: JobStatus, delivery: &Delivery) -> Failure {
-    let or = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { text.to_owned() };
+    let or = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { clip(text) };
     let code = or(&result.error_code, "worker_failed");
     let message = or(&result.error_message, "the worker gave no reason");
     let retry_after = delivery.message.payload.as_ref().and_then(|payload| payload.0.get("retry_after_ms")?.as_u64());
@@ -129,7 +133,7 @@ async fn output(shared: &Shared, result: &protocol::JobResult, delivery: &Delive
         value: None,
         pointer: (!result.result_ptr.is_empty()).then(|| result.result_ptr.as_str().into()),
         sha256: None,
-        artifacts: result.artifact_ptrs.iter().map(|pointer| pointer.as_str().into()).collect(),
+        artifacts: result.artifact_ptrs.iter().take(1_000).map(|pointer| pointer.as_str().into()).collect(),
     };
     if let Some(payload) = &delivery.message.payload {
         if !needs_blobs(shared, result, delivery) {
@@ -149,13 +153,16 @@ async fn output(shared: &Shared, result: &protocol::JobResult, delivery: &Delive
         }
         return output;
     }
-    let key = Pointer::from_wire(&result.result_ptr).ok().and_then(|pointer| pointer.key());
-    let Some(key) = key.and_then(|key| BlobKey::parse(&key).ok()) else { return output };
+    // A worker points to its own result; what it says of others' is kept, and not read on its word.
+    let own = Pointer::from_wire(&result.result_ptr)
+        .ok()
+        .filter(|pointer| matches!(pointer, Pointer::Result(id) if *id == result.job_id));
+    let Some(key) = own.and_then(|pointer| BlobKey::parse(&pointer.key()?).ok()) else { return output };
     // An unreadable pointer stays what it is: it does not fail the job.
     match shared.blobs.get(&key).await {
         Ok(Some(bytes)) => {
             output.sha256 = pin(shared, bytes.clone()).await;
-            if bytes.len() <= shared.options.inline_bytes {
+            if bytes.len() <= shared.options.inline_bytes && is_shallow(shared, &bytes) {
                 let value = serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into());
                 output.value = Some(Arc::new(value));
             }
@@ -164,6 +171,16 @@ async fn output(shared: &Shared, result: &protocol::JobResult, delivery: &Delive
         Err(error) => tracing::warn!(%error, pointer = %result.result_ptr, "a result cannot be read"),
     }
     output
+}
+
+fn is_shallow(shared: &Shared, bytes: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(bytes)
+        .map_or(true, |value| limits::measure(&value).depth <= shared.options.max_input_depth)
+}
+
+/// Text from outside, clipped to what a record should hold.
+fn clip(text: &str) -> String {
+    text.chars().take(4_096).collect()
 }
 
 /// Writes an output that is too large for a record where its pointer says, and pins it.

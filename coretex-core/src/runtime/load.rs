@@ -115,12 +115,16 @@ pub(super) async fn read_run(shared: &Shared, aggregate: &AggregateId) -> Result
 }
 
 pub(super) async fn read_job(shared: &Shared, aggregate: &AggregateId) -> Result<Option<JobRecord>, PlaneError> {
-    let page = shared.store.read(&aggregate.stream(), 1, PAGE).await?;
-    let events = page
-        .events
-        .iter()
-        .map(|bytes| serde_json::from_slice::<StoredJobEvent>(bytes))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| PlaneError::damaged(&format!("job `{}`", aggregate.id()), &error))?;
-    Ok(JobRecord::replay(&events))
+    let mut events = Vec::new();
+    loop {
+        let page = shared.store.read(&aggregate.stream(), events.len() as u64 + 1, PAGE).await?;
+        for bytes in &page.events {
+            let event: StoredJobEvent = serde_json::from_slice(bytes)
+                .map_err(|error| PlaneError::damaged(&format!("job `{}`", aggregate.id()), &error))?;
+            events.push(event);
+        }
+        if page.events.is_empty() || events.len() as u64 >= page.head {
+            return Ok(JobRecord::replay(&events));
+        }
+    }
 }

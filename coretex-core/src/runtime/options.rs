@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{PlaneError, PlaneErrorKind};
+use crate::value::Limits;
 
 /// Settings. The defaults suit one process on one machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +63,10 @@ impl Options {
             return wrong("`inline_bytes` and `max_input_bytes` are at most 4 MiB");
         }
         Ok(())
+    }
+
+    pub(super) fn payload_limits(&self) -> Limits {
+        Limits { max_bytes: self.max_input_bytes, max_depth: self.max_input_depth, ..Limits::default() }
     }
 
     pub(super) fn executor_count(&self) -> usize {

@@ -2,10 +2,12 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
+use futures::future::{Either, select};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -19,7 +21,7 @@ use crate::{
     job::{Effect, Failure, JobId, JobInput, JobSpec, JobState, StepId, codes},
     plane::Input,
     policy::{ActorType, Decision, PolicyRequest},
-    ports::{Batch, BusError, Busy, Key, Message, Payload, Scan, StoreErrorKind},
+    ports::{Batch, BusError, BusErrorKind, Busy, Key, Message, Payload, Scan, StoreErrorKind},
     protocol::{
         self, AlertSeverity, Budget, BusPacket, ErrorCode, JobCancel, JobMetadata, JobRequest, JobStatus, SystemAlert,
         subjects,
@@ -97,7 +99,13 @@ fn dispatch(
     let (shared, aggregate) = (shared.clone(), aggregate.clone());
     let busy = shared.clock.busy();
     shared.clone().spawn(async move {
-        if let Err(error) = publish(&shared, message, busy).await {
+        // What is given up at its deadline must not reach a worker later.
+        let deadline = shared.clock.sleep_until(deadline_at);
+        let Either::Left((Err(error), _)) = select(pin!(publish(&shared, message, busy)), deadline).await else {
+            return;
+        };
+        // A bus that was closed says nothing about the job: it is dispatched again at the next start.
+        if error.kind() != BusErrorKind::Closed {
             let failure = Failure::fatal(codes::DISPATCH_FAILED, error.to_string());
             let input = job_input(&aggregate, &job, JobInput::Undeliverable(failure));
             // A control plane that is shutting down dispatches again when it is opened.
@@ -158,7 +166,7 @@ pub(super) async fn publish_from_outbox(shared: Arc<Shared>, effect: Effect, key
     let Some(message) = effect_message(&shared, &effect) else { return };
     match publish(&shared, message, busy).await {
         Ok(()) => {}
-        Err(error) if error.kind() == crate::ports::BusErrorKind::Closed => return,
+        Err(error) if error.kind() == BusErrorKind::Closed => return,
         Err(error) => tracing::error!(%error, "an announcement cannot be published and is given up"),
     }
     let Some(key) = key else { return };

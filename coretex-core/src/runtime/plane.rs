@@ -17,7 +17,7 @@ use crate::{
     plane::Input,
     ports::{Batch, Blobs, Bus, Clock, Condition, PolicyEngine, Store},
     scheduler::Routes,
-    value::{Limits, Value},
+    value::Value,
     workflow::{Run, RunInput, StartRun, Workflow, WorkflowSpec},
 };
 
@@ -250,11 +250,15 @@ impl ControlPlane {
     /// Waits until the run has ended, and gives its final state.
     ///
     /// # Errors
-    /// When there is no such run, or the control plane is shut down before it ends.
-    pub async fn wait(&self, run: &RunId) -> Result<Arc<Run>, PlaneError> {
+    /// When there is no such run of the principal's tenant, or the control plane is shut down before it ends.
+    pub async fn wait(&self, principal: &Principal, run: &RunId) -> Result<Arc<Run>, PlaneError> {
         let (sender, receiver) = oneshot::channel();
         self.shared().send(AggregateId::Run(run.shared()), Work::Wait(sender), Reply::Nobody).await?;
-        receiver.await.map_err(|_| PlaneError::closed())?
+        let ended = receiver.await.map_err(|_| PlaneError::closed())??;
+        if ended.tenant() != &principal.tenant {
+            return Err(PlaneError::not_found("run", run.as_str()));
+        }
+        Ok(ended)
     }
 
     /// Stops a run: open steps are cancelled, workers are told. Stopping one that has ended changes nothing.
@@ -307,13 +311,14 @@ impl ControlPlane {
     /// Submits a job by itself. Answers when it is durable.
     ///
     /// # Errors
-    /// When the input is too large, the id is one of a step's job, or the store refuses.
+    /// When the input is too large, the id holds `:`, `@` or `[`, a different job has it, or the store refuses.
     pub async fn submit_job(&self, principal: &Principal, request: JobRequest) -> Result<JobId, PlaneError> {
         let shared = self.shared();
         self.check_input(&request.input)?;
         let id = match request.id {
-            Some(id) if id.step_parts().is_some() => {
-                let message = format!("job id `{id}` is of the form that the platform gives to steps; choose another");
+            Some(id) if id.as_str().contains([':', '@', '[']) => {
+                let message =
+                    format!("job id `{id}` holds `:`, `@` or `[`, which the ids of steps' jobs are made with");
                 return Err(PlaneError::new(PlaneErrorKind::Invalid, "id_invalid", message));
             }
             Some(id) => id,
@@ -368,9 +373,11 @@ impl ControlPlane {
     /// When there is no such dead letter, or the store refuses.
     pub async fn retry_dead_letter(&self, principal: &Principal, job: &JobId) -> Result<JobId, PlaneError> {
         let letter = self.dead_letter(principal, job).await?;
-        let suffix = format!("{:08x}", self.shared().ids.random() & 0xffff_ffff);
+        // The same letter gives the same job: asked for twice, it is submitted once.
+        let suffix = format!("{:08x}", letter.created_at.as_microsecond() & 0xffff_ffff);
         // The id of a step's attempt is not free for others to use.
-        let base: String = job.as_str().chars().map(|c| if c == '@' { '.' } else { c }).collect();
+        let base: String =
+            job.as_str().chars().map(|c| if matches!(c, '@' | ':' | '[' | ']') { '.' } else { c }).collect();
         let mut spec = JobSpec::clone(&letter.spec);
         spec.id = JobId::parse(&format!("{base}-retry-{suffix}"))?;
         spec.attempt = 1;
@@ -450,9 +457,7 @@ impl ControlPlane {
     }
 
     fn check_input(&self, input: &Value) -> Result<(), PlaneError> {
-        let options = &self.shared().options;
-        let limits =
-            Limits { max_bytes: options.max_input_bytes, max_depth: options.max_input_depth, ..Limits::default() };
+        let limits = self.shared().options.payload_limits();
         limits.check(input).map_err(|error| {
             PlaneError::new(PlaneErrorKind::Invalid, error.code(), format!("the input is refused: {error}"))
         })

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -10,6 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -118,6 +120,18 @@ impl Shared {
                 _ => queue.push_back(command),
             }
         }
+    }
+
+    /// Runs a task that everything depends on. If it panics, the door closes behind it: nothing more is accepted, and
+    /// whoever waits is told, rather than a share of all runs standing still in silence.
+    pub(super) fn spawn_vital(self: &Arc<Self>, what: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let shared = self.clone();
+        self.spawn(async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                shared.closed.store(true, Ordering::Release);
+                tracing::error!(what, "a part of the control plane panicked; it is closed and must be started anew");
+            }
+        });
     }
 
     /// Runs `task` until it ends or the control plane is dropped.

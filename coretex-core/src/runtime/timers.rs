@@ -109,7 +109,7 @@ impl Wheel {
             if error.kind() == StoreErrorKind::Closed {
                 return;
             }
-            let again = self.shared.clock.now() + jiff::SignedDuration::from_secs(1);
+            let again = crate::job::job_after(self.shared.clock.now(), std::time::Duration::from_secs(1));
             self.shared.clock.sleep_until(again).await;
         }
     }

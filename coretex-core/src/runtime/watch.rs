@@ -43,7 +43,7 @@ impl ControlPlane {
             changes,
             next: from.max(1),
             ready: VecDeque::new(),
-            ended: false,
+            ended: state.status().is_terminal() && from > state.head(),
         })
     }
 }

@@ -91,6 +91,8 @@ pub enum RunEvent {
     StepCompleted {
         /// The step.
         step: StepId,
+        /// Which try.
+        attempt: u32,
         /// Who did it.
         worker: Arc<str>,
         /// How long it took, as the worker measured it.
@@ -104,6 +106,8 @@ pub enum RunEvent {
     StepJob {
         /// The step.
         step: StepId,
+        /// Which try.
+        attempt: u32,
         /// What.
         #[serde(flatten)]
         event: JobEvent,
@@ -201,6 +205,18 @@ pub enum RunEvent {
 }
 
 impl RunEvent {
+    /// The try that it is about, where it is about one.
+    #[must_use]
+    pub const fn attempt(&self) -> Option<u32> {
+        match self {
+            Self::StepAttempted { attempt, .. }
+            | Self::StepDispatched { attempt, .. }
+            | Self::StepCompleted { attempt, .. }
+            | Self::StepJob { attempt, .. } => Some(*attempt),
+            _ => None,
+        }
+    }
+
     /// The step that it is about.
     #[must_use]
     pub const fn step(&self) -> Option<&StepId> {
@@ -230,10 +246,10 @@ pub(super) fn push_joined(events: &mut Vec<RunEvent>, event: RunEvent) {
     let joins = match (events.last(), &event) {
         (
             Some(RunEvent::StepAttempted { step, .. }),
-            RunEvent::StepJob { step: same, event: JobEvent::Dispatched { .. } },
+            RunEvent::StepJob { step: same, event: JobEvent::Dispatched { .. }, .. },
         )
         | (
-            Some(RunEvent::StepJob { step, event: JobEvent::Succeeded { unfenced: false, .. } }),
+            Some(RunEvent::StepJob { step, event: JobEvent::Succeeded { unfenced: false, .. }, .. }),
             RunEvent::StepSucceeded { step: same, output: None },
         ) => step == same,
         _ => false,
@@ -246,8 +262,11 @@ pub(super) fn push_joined(events: &mut Vec<RunEvent>, event: RunEvent) {
             Some(RunEvent::StepAttempted { step, attempt, input }),
             RunEvent::StepJob { event: JobEvent::Dispatched { decision, pool, deadline_at }, .. },
         ) => events.push(RunEvent::StepDispatched { step, attempt, input, decision, pool, deadline_at }),
-        (Some(RunEvent::StepJob { step, event: JobEvent::Succeeded { worker, execution_ms, output, .. } }), _) => {
-            events.push(RunEvent::StepCompleted { step, worker, execution_ms, output });
+        (
+            Some(RunEvent::StepJob { step, attempt, event: JobEvent::Succeeded { worker, execution_ms, output, .. } }),
+            _,
+        ) => {
+            events.push(RunEvent::StepCompleted { step, attempt, worker, execution_ms, output });
         }
         (last, event) => events.extend(last.into_iter().chain([event])),
     }

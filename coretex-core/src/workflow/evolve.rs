@@ -32,7 +32,7 @@ pub(super) fn evolve(run: &mut impl RunMut, at: Timestamp, event: &RunEvent) {
                 }
             });
         }
-        RunEvent::StepCompleted { step, worker, execution_ms, output } => {
+        RunEvent::StepCompleted { step, worker, execution_ms, output, .. } => {
             with_step(run, step, |step| {
                 if let Some(job) = &mut step.job {
                     job.succeed(at, worker, *execution_ms, output);
@@ -40,7 +40,7 @@ pub(super) fn evolve(run: &mut impl RunMut, at: Timestamp, event: &RunEvent) {
             });
             succeeded(run, at, step, None);
         }
-        RunEvent::StepJob { step, event } => with_step(run, step, |step| {
+        RunEvent::StepJob { step, event, .. } => with_step(run, step, |step| {
             if let Some(job) = &mut step.job {
                 job.apply(at, event);
                 step.status = match job.state {

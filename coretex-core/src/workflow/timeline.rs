@@ -44,24 +44,17 @@ pub struct TimelineEvent {
     pub data: Map<String, Value>,
 }
 
-/// Turns the events of one run, numbered from `first`, into its timeline. A line names its job where the events given
-/// include the opening of the attempt.
+/// Turns the events of one run, numbered from `first`, into its timeline. A line says the same on every page.
 pub fn timeline<'a>(
     run_id: &'a str,
     workflow_id: &'a str,
     first: u64,
     events: impl IntoIterator<Item = &'a StoredEvent>,
 ) -> Vec<TimelineEvent> {
-    let mut attempts = std::collections::HashMap::new();
     events
         .into_iter()
         .zip(first..)
         .map(|(stored, seq)| {
-            if let RunEvent::StepAttempted { step, attempt, .. } | RunEvent::StepDispatched { step, attempt, .. } =
-                &stored.event
-            {
-                attempts.insert(step.clone(), *attempt);
-            }
             let mut line = TimelineEvent {
                 seq,
                 time: stored.at,
@@ -76,16 +69,7 @@ pub fn timeline<'a>(
                 data: Map::new(),
             };
             describe(&mut line, &stored.event);
-            let job = matches!(
-                stored.event,
-                RunEvent::StepAttempted { .. }
-                    | RunEvent::StepDispatched { .. }
-                    | RunEvent::StepCompleted { .. }
-                    | RunEvent::StepJob { .. }
-            );
-            if let Some((step, attempt)) =
-                stored.event.step().filter(|_| job).and_then(|step| Some((step, attempts.get(step)?)))
-            {
+            if let Some((step, attempt)) = stored.event.step().zip(stored.event.attempt()) {
                 line.job_id = Some(format!("{run_id}:{step}@{attempt}"));
             }
             line

@@ -144,7 +144,7 @@ fn walk(id: &str, workflow: &Arc<Workflow>, events: &[StoredEvent], letters: &mu
             let job = run.step(step.as_str()).unwrap().job.as_ref().unwrap().id.to_string();
             *ends.entry(job).or_default() += 1;
         }
-        if let RunEvent::StepJob { step, event } = &stored.event {
+        if let RunEvent::StepJob { step, event, .. } = &stored.event {
             let job = run.step(step.as_str()).unwrap().job.as_ref().unwrap().id.to_string();
             if ends_job(event) {
                 *ends.entry(job.clone()).or_default() += 1;
@@ -313,7 +313,7 @@ fn nothing_left_that_was_not_decided(plane: &TestPlane, contents: &Contents) {
             run.apply(stored);
             match &stored.event {
                 RunEvent::StepDispatched { step, .. }
-                | RunEvent::StepJob { step, event: JobEvent::Dispatched { .. } } => {
+                | RunEvent::StepJob { step, event: JobEvent::Dispatched { .. }, .. } => {
                     dispatched.insert(run.step(step.as_str()).unwrap().job.as_ref().unwrap().id.to_string());
                 }
                 RunEvent::StepNotified { step, .. } => {

@@ -1,7 +1,7 @@
 //! A control plane with a worker and its API, without a socket.
 
 use axum::{Router, body::Body, http::Request};
-use coretex_core::{job::RunId, runtime::ControlPlane, value::Value};
+use coretex_core::{governance::Principal, job::RunId, runtime::ControlPlane, value::Value};
 use coretex_policy::YamlPolicy;
 use coretex_server::{Auth, router};
 use coretex_worker::{JobError, RawInput, RawOutput, RunningWorker, Worker};
@@ -121,7 +121,7 @@ impl Rig {
     }
 
     pub(crate) async fn ended(&self, run: &str) {
-        self.plane.wait(&RunId::parse(run).unwrap()).await.unwrap();
+        self.plane.wait(&Principal::service("test"), &RunId::parse(run).unwrap()).await.unwrap();
     }
 
     /// The job when it is in `state`; the platform works meanwhile.

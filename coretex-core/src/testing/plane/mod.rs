@@ -194,7 +194,7 @@ impl TestPlane {
         for _ in 0..TRIES {
             let (plane, store) = self.life()?;
             let end = {
-                let (ended, crashed) = (pin!(plane.wait(run)), pin!(store.crashed()));
+                let (ended, crashed) = (pin!(plane.wait(&self.principal, run)), pin!(store.crashed()));
                 match select(select(ended, crashed), pin!(self.clock.auto_until(far()))).await {
                     Either::Left((Either::Left((end, _)), _)) => Some(end),
                     Either::Left((Either::Right(_), _)) => None,

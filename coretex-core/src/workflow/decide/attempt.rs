@@ -31,6 +31,11 @@ impl Machine<'_> {
                 Some(Err(error)) => return self.fail(position, Failure::fatal(error.code(), error.to_string())),
             }
         };
+        if let Some(input) = &input
+            && let Err(error) = self.facts.payload_limits.check(input)
+        {
+            return self.fail(position, Failure::fatal(codes::PAYLOAD_TOO_LARGE, format!("the step's input: {error}")));
+        }
         if let Some(schema) = &step.input_schema {
             let payload = input.as_ref().unwrap_or(&self.draft.core().input);
             if let Err(violations) = schema.validate(payload) {
@@ -83,6 +88,7 @@ impl Machine<'_> {
     /// Takes over what was decided about a step's job, and decides what it means for the step.
     pub(super) fn absorb(&mut self, position: usize, before: JobState, moves: Moves) {
         let Some(step) = self.step_id(position) else { return };
+        let attempt = self.draft.step_at(position).map_or(0, |step| step.attempts);
         self.effects.extend(moves.effects.into_iter().map(RunEffect::Job));
         if moves.closed
             && let Some(job) = self.draft.step_at(position).and_then(|step| step.job.as_ref())
@@ -91,7 +97,7 @@ impl Machine<'_> {
         }
         self.records.opened.extend(moves.opened.map(|request| *request));
         for event in moves.events {
-            self.record(RunEvent::StepJob { step: step.clone(), event });
+            self.record(RunEvent::StepJob { step: step.clone(), attempt, event });
         }
         if before.is_terminal() {
             // What the end of the job meant for the step was decided when it ended.
@@ -115,7 +121,15 @@ impl Machine<'_> {
             return self.succeed(position, None);
         };
         let job = self.draft.step_at(position).and_then(|step| step.job.as_ref());
-        let value = job.and_then(|job| job.output.as_ref()).and_then(|output| output.value.clone()).unwrap_or_default();
+        let output = job.and_then(|job| job.output.as_ref());
+        let value = output.and_then(|output| output.value.clone());
+        if value.is_none() && output.is_some_and(|output| output.pointer.is_some()) {
+            // The value lies elsewhere, and nothing is judged that was not read.
+            let message =
+                "the step's output is too large to be judged by its schema; remove `output_schema`, or make it smaller";
+            return self.fail(position, Failure::fatal(codes::PAYLOAD_TOO_LARGE, message));
+        }
+        let value = value.unwrap_or_default();
         match schema.validate(&value) {
             Ok(()) => self.succeed(position, None),
             Err(violations) => {
@@ -136,7 +150,8 @@ impl Machine<'_> {
         });
         if let Some(retry) = retry {
             let wait = backoff(retry, letter.attempts, self.facts.seed);
-            let wait = wait.max(Duration::from_millis(letter.failure.retry_after_ms.unwrap_or(0)));
+            let asked = Duration::from_millis(letter.failure.retry_after_ms.unwrap_or(0)).min(LONGEST_WAIT);
+            let wait = wait.max(asked);
             let next_at = job_after(self.facts.now, wait);
             self.record(RunEvent::StepRetryScheduled { step: step.id.clone(), failure: letter.failure, next_at });
             return;
@@ -210,7 +225,8 @@ impl SpecSource for Attempt<'_> {
             topic: self.topic.clone(),
             tenant: self.core.tenant.clone(),
             team: self.core.team.clone(),
-            principal: self.meta.actor_id.as_deref().map_or_else(|| self.core.principal.clone(), Arc::from),
+            // Who started the run, whatever the workflow says of itself: that is what policy judges.
+            principal: self.core.principal.clone(),
             meta: self.meta.clone(),
             labels: Arc::new(labels),
             priority: self.core.priority,
@@ -226,6 +242,9 @@ impl SpecSource for Attempt<'_> {
     }
 }
 
+/// A year is as good as never, and keeps the arithmetic finite.
+const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// The wait before the try that follows `attempts` tries: exponential, capped, and shortened by a random share so
 /// that failures of one moment do not return at one moment.
 fn backoff(retry: &RetrySpec, attempts: u32, seed: u64) -> Duration {
@@ -236,8 +255,7 @@ fn backoff(retry: &RetrySpec, attempts: u32, seed: u64) -> Duration {
     if retry.max_backoff_sec > 0.0 {
         seconds = seconds.min(retry.max_backoff_sec);
     }
-    // A year is as good as never, and keeps the arithmetic finite.
-    seconds = seconds.min(366.0 * 24.0 * 3600.0);
+    seconds = seconds.min(LONGEST_WAIT.as_secs_f64());
     #[expect(clippy::cast_precision_loss, reason = "53 random bits are exact in a double")]
     let random = (seed >> 11) as f64 / (1u64 << 53) as f64;
     Duration::from_secs_f64(seconds * (1.0 - retry.jitter.unwrap_or(0.1) * random))

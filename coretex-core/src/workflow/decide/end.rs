@@ -48,12 +48,22 @@ impl Machine<'_> {
 
     /// Tells workers to stop the jobs they may have, and withdraws questions. The event that ends the run follows.
     pub(super) fn stop_open_steps(&mut self, by: &str, reason: &str) {
+        // What this very decision was about to send stays here.
+        let mut unsent = Vec::new();
+        self.effects.retain(|effect| match effect {
+            RunEffect::Job(Effect::Dispatch { spec, .. } | Effect::AskPolicy { spec }) => {
+                unsent.push(spec.id.clone());
+                false
+            }
+            RunEffect::Notify { .. } => false,
+            RunEffect::Job(_) => true,
+        });
         for position in 0..self.draft.workflow().steps().len() {
             let Some(state) = self.draft.step_at(position).filter(|step| !step.status.is_terminal()) else { continue };
             let job = state.job.as_ref().map(|job| (job.id.clone(), job.state));
             let waiting = state.status == StepStatus::Waiting;
             match job {
-                Some((job, JobState::Dispatched | JobState::Running)) => {
+                Some((job, JobState::Dispatched | JobState::Running)) if !unsent.contains(&job) => {
                     let trace_id = self.draft.core().id.as_ref().map(crate::job::RunId::shared).unwrap_or_default();
                     let (by, reason): (Arc<str>, Arc<str>) = (by.into(), reason.into());
                     self.effects.push(RunEffect::Job(Effect::Report {

@@ -3,7 +3,7 @@
 use super::{Machine, Rejected, RunInput};
 use crate::{
     job::{Answer, Failure, StepId, codes},
-    workflow::{RunEvent, StepKind, StepStatus, evolve::RunMut},
+    workflow::{RunEvent, StepKind, StepRun, StepStatus, evolve::RunMut},
 };
 
 impl Machine<'_> {
@@ -48,6 +48,15 @@ impl Machine<'_> {
                     None => Err(Rejected::NotWaiting { step, status }),
                 };
             }
+            // The same answer again, by a repeat or after a commit whose outcome was unknown.
+            Some(StepKind::Approval) if state.is_some_and(|state| is_recorded(state, &answer)) => return Ok(()),
+            Some(StepKind::Job { .. })
+                if state
+                    .and_then(|state| state.job.as_ref()?.grant.as_ref())
+                    .is_some_and(|grant| grant.answer == answer) =>
+            {
+                return Ok(());
+            }
             _ => return Err(Rejected::NotWaiting { step, status }),
         }
         self.close(self.approval_id(&step));
@@ -72,4 +81,14 @@ impl Machine<'_> {
             self.advance();
         }
     }
+}
+
+/// Whether `answer` is the one that the step's output tells of.
+fn is_recorded(step: &StepRun, answer: &Answer) -> bool {
+    let value = step.output.as_ref().and_then(|output| output.value.as_deref());
+    value.is_some_and(|value| {
+        value.get("approved") == Some(&answer.approved.into())
+            && value.get("by").and_then(serde_json::Value::as_str) == Some(&answer.by)
+            && value.get("reason").and_then(serde_json::Value::as_str) == Some(&answer.reason)
+    })
 }

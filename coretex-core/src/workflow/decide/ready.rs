@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{Machine, Subject};
 use crate::{
-    job::{ApprovalRequest, Failure, job_after, whole_micros},
+    job::{ApprovalRequest, Failure, codes, job_after, whole_micros},
     value::{Template, Value},
     workflow::{RunEvent, Step, StepKind, StepStatus, evolve::RunMut, scope::RunScope},
 };
@@ -65,7 +65,14 @@ impl Machine<'_> {
     fn render(&mut self, position: usize, template: Option<&Template>) -> Option<Option<Arc<Value>>> {
         match template.map(|template| template.render_shared(&RunScope(&self.draft))) {
             None => Some(None),
-            Some(Ok(value)) => Some(value),
+            Some(Ok(Some(value))) => match self.facts.payload_limits.check(&value) {
+                Ok(()) => Some(Some(value)),
+                Err(error) => {
+                    self.fail(position, Failure::fatal(codes::PAYLOAD_TOO_LARGE, format!("the step's input: {error}")));
+                    None
+                }
+            },
+            Some(Ok(None)) => Some(None),
             Some(Err(error)) => {
                 self.fail(position, Failure::fatal(error.code(), error.to_string()));
                 None
