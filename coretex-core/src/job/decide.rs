@@ -9,7 +9,7 @@ use super::{
     JobStatusReport, Subject, codes,
 };
 use crate::{
-    policy::{Decision, Outcome, PolicyRequest},
+    policy::{Decision, Outcome},
     ports::Verdict,
 };
 
@@ -196,7 +196,7 @@ fn is_due(job: &Job, facts: &Facts<'_>) -> bool {
 }
 
 fn gate(spec: &Arc<JobSpec>, grant: Option<&ApprovalGrant>, facts: &Facts<'_>, moves: &mut Moves) {
-    match facts.policy.evaluate(&request(spec)) {
+    match facts.policy.evaluate(&spec.question()) {
         Verdict::Decided(decision) => proceed(spec, grant, decision, facts, moves),
         Verdict::Ask => {
             moves.events.push(JobEvent::Asked { decision: None });
@@ -315,22 +315,6 @@ fn report(spec: &JobSpec, state: JobState, failure: Failure) -> Effect {
 
 fn cancel_effect(spec: &JobSpec, by: Arc<str>, reason: Arc<str>) -> Effect {
     Effect::Cancel { job: spec.id.clone(), trace_id: spec.trace_id.clone(), by, reason }
-}
-
-fn request(spec: &JobSpec) -> PolicyRequest<'_> {
-    PolicyRequest {
-        job_id: spec.id.as_str(),
-        topic: spec.topic.as_str(),
-        tenant: spec.tenant.as_str(),
-        principal_id: &spec.principal,
-        meta: &spec.meta,
-        labels: &spec.labels,
-        workflow_id: spec.workflow.as_ref().map(AsRef::as_ref),
-        run_id: spec.run.as_ref().map(AsRef::as_ref),
-        step_id: spec.step.as_ref().map(AsRef::as_ref),
-        attempt: spec.attempt,
-        input: Some(&spec.input),
-    }
 }
 
 /// `now + wait`, or the end of time, in whole microseconds.

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{JobId, RunId, StepId, TenantId, Topic, WorkflowId};
-use crate::{policy::JobMeta, value::Value};
+use crate::{
+    policy::{JobMeta, PolicyRequest},
+    value::Value,
+};
 
 /// How urgent a job is. Established names; `batch` unless told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -94,6 +97,24 @@ pub struct JobSpec {
 }
 
 impl JobSpec {
+    /// What policy is asked about it.
+    #[must_use]
+    pub fn question(&self) -> PolicyRequest<'_> {
+        PolicyRequest {
+            job_id: self.id.as_str(),
+            topic: self.topic.as_str(),
+            tenant: self.tenant.as_str(),
+            principal_id: &self.principal,
+            meta: &self.meta,
+            labels: &self.labels,
+            workflow_id: self.workflow.as_ref().map(AsRef::as_ref),
+            run_id: self.run.as_ref().map(AsRef::as_ref),
+            step_id: self.step.as_ref().map(AsRef::as_ref),
+            attempt: self.attempt,
+            input: Some(&self.input),
+        }
+    }
+
     /// Digest of everything that an approval binds: who, what, with which input. The attempt is left out, so that
     /// a retry of the same work is the same question.
     #[must_use]

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     job::{Effect, Failure, JobId, JobInput, JobSpec, JobState, StepId, codes},
     plane::Input,
-    policy::{ActorType, Decision, PolicyRequest},
+    policy::{ActorType, Decision},
     ports::{Batch, BusError, BusErrorKind, Busy, Key, Message, Payload, Scan, StoreErrorKind},
     protocol::{
         self, AlertSeverity, Budget, BusPacket, ErrorCode, JobCancel, JobMetadata, JobRequest, JobStatus, SystemAlert,
@@ -125,19 +125,7 @@ pub(super) fn job_input(aggregate: &AggregateId, job: &JobId, input: JobInput) -
 fn ask(shared: &Arc<Shared>, aggregate: &AggregateId, spec: Arc<JobSpec>) {
     let (shared, aggregate) = (shared.clone(), aggregate.clone());
     shared.clone().spawn(async move {
-        let request = PolicyRequest {
-            job_id: spec.id.as_str(),
-            topic: spec.topic.as_str(),
-            tenant: spec.tenant.as_str(),
-            principal_id: &spec.principal,
-            meta: &spec.meta,
-            labels: &spec.labels,
-            workflow_id: spec.workflow.as_ref().map(AsRef::as_ref),
-            run_id: spec.run.as_ref().map(AsRef::as_ref),
-            step_id: spec.step.as_ref().map(AsRef::as_ref),
-            attempt: spec.attempt,
-            input: Some(&spec.input),
-        };
+        let request = spec.question();
         let decision = shared.policy.ask(&request).await;
         let input = job_input(&aggregate, &spec.id, JobInput::Judged(decision));
         // A control plane that is shutting down asks again when it is opened.
