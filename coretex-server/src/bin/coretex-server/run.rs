@@ -118,12 +118,13 @@ async fn run(
         true => Some(Crew::start(bus, data, std::time::Duration::ZERO).await?),
         false => None,
     };
+    let stop = asked_to_stop();
     terminal::say(&format!("coretex-server listens on http://{address}, state in {}", data.display()));
     if key.made {
         terminal::say(&format!("  export CORETEX_SERVER=http://{address} CORETEX_API_KEY={}", key.text));
         terminal::say(&format!("  {} status", terminal::ctl()));
     }
-    let served = coretex_server::serve(listener, plane.clone(), Auth::key(&key.text), asked_to_stop()).await;
+    let served = coretex_server::serve(listener, plane.clone(), Auth::key(&key.text), stop).await;
     tracing::info!("stopping");
     if let Some(crew) = crew {
         crew.drain().await;
@@ -133,19 +134,23 @@ async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Completes when the process is asked to end: Ctrl-C, or SIGTERM.
-pub(crate) async fn asked_to_stop() {
-    let interrupt = tokio::signal::ctrl_c();
+/// Completes when the process is asked to end: Ctrl-C, or SIGTERM. Both are listened for from the call on, not only
+/// from the first poll: whoever reads that the server listens may stop it the next moment.
+pub(crate) fn asked_to_stop() -> impl Future<Output = ()> {
     #[cfg(unix)]
-    {
+    let signals = {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    };
+    async move {
+        #[cfg(unix)]
+        if let (Ok(mut interrupt), Ok(mut terminate)) = signals {
             tokio::select! {
-                _ = interrupt => {}
+                _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
             return;
         }
+        drop(tokio::signal::ctrl_c().await);
     }
-    drop(interrupt.await);
 }
