@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{JobId, RunId, StepId, TenantId, WorkflowId};
+use super::{JobId, RunId, StepRunId, TenantId, WorkflowId};
 use crate::{policy::Decision, value::Value};
 
 /// What an approval is about.
@@ -21,8 +21,8 @@ pub enum Subject {
     Step {
         /// The run.
         run_id: RunId,
-        /// The step.
-        step_id: StepId,
+        /// The step, with its indices.
+        step_id: StepRunId,
     },
 }
 

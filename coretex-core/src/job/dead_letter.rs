@@ -21,6 +21,8 @@ pub mod codes {
     pub const TIMEOUT: &str = "timeout";
     /// Stopped on request.
     pub const CANCELLED: &str = "cancelled";
+    /// An operator gave it up.
+    pub const GIVEN_UP: &str = "given_up";
     /// The bus refused the job for good.
     pub const DISPATCH_FAILED: &str = "dispatch_failed";
     /// A step's input does not match its schema.

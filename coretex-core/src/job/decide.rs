@@ -34,12 +34,21 @@ pub enum JobInput {
     Judged(Decision),
     /// Time has passed; `now` is among the facts.
     Tick,
-    /// It shall stop.
+    /// It shall stop, at once: a worker that has it is told, and what it answers does not count.
     Cancel {
         /// By whom.
         by: Arc<str>,
         /// Why.
         reason: Arc<str>,
+    },
+    /// It shall stop in order: a worker that has it is told, and may say until then how it ended.
+    Stop {
+        /// By whom.
+        by: Arc<str>,
+        /// Why.
+        reason: Arc<str>,
+        /// When it counts as cancelled without an answer.
+        until: jiff::Timestamp,
     },
     /// The bus refused it for good.
     Undeliverable(Failure),
@@ -54,6 +63,7 @@ impl JobInput {
             Self::Judged(_) => "a policy answer",
             Self::Tick => "a tick",
             Self::Cancel { .. } => "a cancel",
+            Self::Stop { .. } => "a stop",
             Self::Undeliverable(_) => "a delivery failure",
         }
     }
@@ -157,6 +167,13 @@ pub fn decide(job: &Job, spec: &dyn SpecSource, input: JobInput, facts: &Facts<'
     match (job.state, input) {
         (Dispatched | Running, JobInput::Finished { result, fenced }) => settle(result, fenced, &mut moves),
         (Dispatched, JobInput::Started { worker }) => moves.events.push(JobEvent::Started { worker }),
+        (Dispatched | Running, JobInput::Tick) if is_due(job, facts) && job.stop.is_some() => {
+            lapse(job, &spec.spec(), &mut moves);
+        }
+        (Dispatched | Running, JobInput::Stop { by, reason, until }) if job.stop.is_none() => {
+            moves.effects.push(cancel_effect(&spec.spec(), by.clone(), reason.clone()));
+            moves.events.push(JobEvent::StopRequested { by, reason, until });
+        }
         (Dispatched | Running, JobInput::Tick) if is_due(job, facts) => time_out(&spec.spec(), facts, &mut moves),
         (Dispatched | Running, JobInput::Cancel { by, reason }) => {
             let spec = spec.spec();
@@ -174,8 +191,10 @@ pub fn decide(job: &Job, spec: &dyn SpecSource, input: JobInput, facts: &Facts<'
             moves.closed = true;
             answered(job, &spec.spec(), answer, facts, &mut moves);
         }
-        (Pending | Scheduled, JobInput::Cancel { by, reason }) => cancel(&spec.spec(), by, reason, &mut moves),
-        (ApprovalRequired, JobInput::Cancel { by, reason }) => {
+        (Pending | Scheduled, JobInput::Cancel { by, reason } | JobInput::Stop { by, reason, .. }) => {
+            cancel(&spec.spec(), by, reason, &mut moves);
+        }
+        (ApprovalRequired, JobInput::Cancel { by, reason } | JobInput::Stop { by, reason, .. }) => {
             moves.closed = true;
             cancel(&spec.spec(), by, reason, &mut moves);
         }
@@ -184,7 +203,7 @@ pub fn decide(job: &Job, spec: &dyn SpecSource, input: JobInput, facts: &Facts<'
             return Err(Rejected { job: job.id.clone(), state, input: "an approval" });
         }
         (state, _) if state.is_terminal() => {}
-        (_, JobInput::Tick) | (Running, JobInput::Started { .. } | JobInput::Undeliverable(_)) => {}
+        (_, JobInput::Tick | JobInput::Stop { .. }) | (Running, JobInput::Started { .. } | JobInput::Undeliverable(_)) => {}
         (ApprovalRequired | Scheduled | Dispatched | Running, JobInput::Judged(_)) => {}
         (state, input) => return Err(Rejected { job: job.id.clone(), state, input: input.name() }),
     }
@@ -297,6 +316,15 @@ fn time_out(spec: &Arc<JobSpec>, facts: &Facts<'_>, moves: &mut Moves) {
     moves.effects.push(cancel_effect(spec, "coretex".into(), "timeout".into()));
     moves.effects.push(report(spec, JobState::Timeout, failure.clone()));
     moves.events.push(JobEvent::TimedOut { failure });
+}
+
+/// The worker did not say in time that it stopped.
+fn lapse(job: &Job, spec: &Arc<JobSpec>, moves: &mut Moves) {
+    let (by, reason) = match &job.stop {
+        Some(stop) => (stop.by.clone(), stop.reason.clone()),
+        None => ("coretex".into(), "stopped".into()),
+    };
+    cancel(spec, by, reason, moves);
 }
 
 fn cancel(spec: &Arc<JobSpec>, by: Arc<str>, reason: Arc<str>, moves: &mut Moves) {

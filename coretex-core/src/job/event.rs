@@ -95,6 +95,15 @@ pub enum JobEvent {
         #[serde(flatten)]
         failure: Failure,
     },
+    /// The worker that has it was told to stop; until it answers, or the time is up, the job is still under way.
+    StopRequested {
+        /// By whom.
+        by: Arc<str>,
+        /// Why.
+        reason: Arc<str>,
+        /// When it counts as cancelled without an answer.
+        until: Timestamp,
+    },
     /// It was stopped on request.
     Cancelled {
         /// By whom.

@@ -17,6 +17,8 @@ pub struct Facts<'a> {
     pub routes: &'a Routes,
     /// Longest time an attempt may take when nothing else says so.
     pub default_job_timeout: std::time::Duration,
+    /// How long a worker has to say that it stopped.
+    pub stop_grace: std::time::Duration,
     /// How large and how deep a rendered input may be.
     pub payload_limits: Limits,
 }

@@ -130,6 +130,15 @@ id!(
     StepId, "step id", 128, |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'), "use letters, digits, `-` and `_`"
 );
 id!(
+    /// Names one execution of a step within its run: the step's id, and an index for each loop and `for_each` that the
+    /// step is inside of, outermost first, as in `scan[2][0]`.
+    StepRunId,
+    "step run id",
+    200,
+    |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '[' | ']'),
+    "use the step's id, and `[n]` for each loop and `for_each` around it"
+);
+id!(
     /// Names a tenant: letters, digits, `-`, `_`, `.`.
     TenantId, "tenant", 64, plain, "use letters, digits, `-`, `_` and `.`"
 );
@@ -137,7 +146,7 @@ id!(
     /// Names a job: `<run>:<step>@<attempt>` for a step's attempt, or what the client chose.
     JobId,
     "job id",
-    300,
+    360,
     |c| plain(c) || matches!(c, ':' | '@' | '[' | ']'),
     "use letters, digits and `-_.:@[]`"
 );
@@ -170,10 +179,56 @@ impl Topic {
     }
 }
 
+impl StepRunId {
+    /// The id of the only execution of a step that is inside of no loop and no `for_each`.
+    #[must_use]
+    pub fn of_step(step: &StepId) -> Self {
+        Self(step.shared())
+    }
+
+    /// The id of the execution of `step` with `indices`, outermost first.
+    #[must_use]
+    pub fn indexed(step: &StepId, indices: &[u32]) -> Self {
+        use fmt::Write;
+        let mut text = String::with_capacity(step.as_str().len() + indices.len() * 4);
+        text.push_str(step.as_str());
+        for index in indices {
+            // Writing to a string cannot fail.
+            let _infallible = write!(text, "[{index}]");
+        }
+        Self(text.into())
+    }
+
+    /// The step's id, without indices.
+    #[must_use]
+    pub fn step(&self) -> &str {
+        self.0.split('[').next().unwrap_or_default()
+    }
+
+    /// The indices, outermost first; `None` where the text is not of that form.
+    #[must_use]
+    pub fn indices(&self) -> Option<Vec<u32>> {
+        let Some(at) = self.0.find('[') else { return Some(Vec::new()) };
+        let inner = self.0.get(at + 1..)?.strip_suffix(']')?;
+        // One text for one index: `[01]` and `[+1]` are not `[1]`.
+        let number = |digits: &str| {
+            let number: u32 = digits.parse().ok()?;
+            (digits == number.to_string()).then_some(number)
+        };
+        inner.split("][").map(number).collect()
+    }
+}
+
+impl From<StepId> for StepRunId {
+    fn from(step: StepId) -> Self {
+        Self::of_step(&step)
+    }
+}
+
 impl JobId {
     /// The id of a step's attempt.
     #[must_use]
-    pub fn of_step(run: &RunId, step: &StepId, attempt: u32) -> Self {
+    pub fn of_step(run: &RunId, step: &StepRunId, attempt: u32) -> Self {
         Self(format!("{run}:{step}@{attempt}").into())
     }
 

@@ -34,6 +34,6 @@ pub use decide::{Effect, JobInput, Moves, Rejected, SpecSource, decide, open};
 pub(crate) use decide::{job_after, whole_micros};
 pub use event::JobEvent;
 pub use facts::Facts;
-pub use id::{IdError, JobId, RunId, StepId, TenantId, Topic, WorkflowId};
+pub use id::{IdError, JobId, RunId, StepId, StepRunId, TenantId, Topic, WorkflowId};
 pub use spec::{JobSpec, Priority};
-pub use state::{Failure, Job, JobResult, JobState, JobStatusReport, Output};
+pub use state::{Failure, Job, JobResult, JobState, JobStatusReport, Output, Stop};

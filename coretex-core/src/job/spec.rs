@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{JobId, RunId, StepId, TenantId, Topic, WorkflowId};
+use super::{JobId, RunId, StepRunId, TenantId, Topic, WorkflowId};
 use crate::{
     policy::{JobMeta, PolicyRequest},
     value::Value,
@@ -86,9 +86,15 @@ pub struct JobSpec {
     /// The run it is a step of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
-    /// The step it is an attempt of.
+    /// The step it is an attempt of, with its indices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<StepId>,
+    pub step: Option<StepRunId>,
+    /// The item of a `for_each` that it works on.
+    #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
+    pub item: Option<Arc<Value>>,
+    /// Its place among the items of a `for_each`, or among the iterations of a loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<u32>,
     /// Longest time from dispatch to result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
@@ -109,7 +115,7 @@ impl JobSpec {
             labels: &self.labels,
             workflow_id: self.workflow.as_ref().map(AsRef::as_ref),
             run_id: self.run.as_ref().map(AsRef::as_ref),
-            step_id: self.step.as_ref().map(AsRef::as_ref),
+            step_id: self.step.as_ref().map(StepRunId::step),
             attempt: self.attempt,
             input: Some(&self.input),
         }

@@ -178,6 +178,18 @@ pub struct Job {
     /// How long the worker took.
     #[serde(default)]
     pub execution_ms: u64,
+    /// Who told the worker to stop, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Arc<Stop>>,
+}
+
+/// A request to stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// By whom.
+    pub by: Arc<str>,
+    /// Why.
+    pub reason: Arc<str>,
 }
 
 impl Job {
@@ -200,6 +212,7 @@ impl Job {
             output: None,
             failure: None,
             execution_ms: 0,
+            stop: None,
         }
     }
 
@@ -256,6 +269,10 @@ impl Job {
             JobEvent::TimedOut { failure } => {
                 self.end(JobState::Timeout, at);
                 self.failure = Some(failure.clone());
+            }
+            JobEvent::StopRequested { by, reason, until } => {
+                self.stop = Some(Arc::new(Stop { by: by.clone(), reason: reason.clone() }));
+                self.due_at = Some(*until);
             }
             JobEvent::Cancelled { reason, .. } => {
                 self.end(JobState::Cancelled, at);

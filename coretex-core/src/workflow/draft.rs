@@ -1,6 +1,7 @@
 //! A state in the making: reads through to the state it was opened on, keeps changes beside it.
 //!
-//! Deciding one input touches few steps; copying a run of 10,000 to change one would make a fan-out quadratic.
+//! Deciding one input touches few steps; copying a run of 10,000 to change one would make a fan-out quadratic. What was
+//! changed is then taken over by the state as it is, which is the same as folding the events once more.
 
 use std::{
     collections::HashMap,
@@ -8,21 +9,49 @@ use std::{
     sync::Arc,
 };
 
-use super::{Run, RunEvent, StepRun, Workflow, evolve::RunMut, state::RunCore};
+use super::{
+    RestoredState, Run, RunEvent, StepRun, Workflow,
+    fold::{self, RunMut},
+    state::{Block, Place, RunCore},
+};
+use crate::job::StepRunId;
+
+type Table<T> = HashMap<usize, T, BuildHasherDefault<Spread>>;
+
+/// What a decision changed.
+#[derive(Clone, Debug)]
+pub(crate) struct Changes {
+    pub(super) core: RunCore,
+    pub(super) steps: Table<StepRun>,
+    pub(super) new_steps: Vec<StepRun>,
+    pub(super) blocks: Table<Block>,
+    pub(super) new_blocks: Vec<Block>,
+    pub(super) events: u64,
+}
+
+/// Decisions are compared by their events; what changed follows from those.
+impl PartialEq for Changes {
+    fn eq(&self, other: &Self) -> bool {
+        self.events == other.events && self.core == other.core
+    }
+}
 
 pub(super) struct Draft<'a> {
     base: &'a Run,
     core: RunCore,
-    steps: HashMap<usize, StepRun, BuildHasherDefault<Position>>,
+    steps: Table<StepRun>,
+    new_steps: Vec<StepRun>,
+    blocks: Table<Block>,
+    new_blocks: Vec<Block>,
     at: jiff::Timestamp,
     pub(super) events: Vec<RunEvent>,
 }
 
-/// Positions are small, dense and not chosen by anyone: spreading their bits is all that a table needs.
+/// Places are small, dense and not chosen by anyone: spreading their bits is all that a table needs.
 #[derive(Default)]
-struct Position(u64);
+pub(super) struct Spread(u64);
 
-impl Hasher for Position {
+impl Hasher for Spread {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -33,20 +62,58 @@ impl Hasher for Position {
         }
     }
 
-    fn write_usize(&mut self, position: usize) {
-        self.0 = (self.0 ^ position as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    fn write_usize(&mut self, place: usize) {
+        self.0 = (self.0 ^ place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(base: &'a Run, at: jiff::Timestamp) -> Self {
-        Self { base, core: base.core.clone(), steps: HashMap::default(), at, events: Vec::new() }
+        Self {
+            base,
+            core: base.core.clone(),
+            steps: Table::default(),
+            new_steps: Vec::new(),
+            blocks: Table::default(),
+            new_blocks: Vec::new(),
+            at,
+            events: Vec::new(),
+        }
     }
 
-    /// Records an event and folds it in: the only way in which a draft changes.
-    pub(super) fn record(&mut self, event: RunEvent) {
-        super::evolve::evolve(self, self.at, &event);
+    /// The definition, for as long as the run is borrowed.
+    pub(super) fn definition(&self) -> &'a Workflow {
+        &self.base.workflow
+    }
+
+    /// The state that the draft was opened on.
+    pub(super) const fn base(&self) -> &'a Run {
+        self.base
+    }
+
+    /// Records an event and folds it in: the only way in which a draft changes. `slot` is the place of the step run that
+    /// it is about.
+    pub(super) fn record(&mut self, slot: Option<usize>, event: RunEvent) {
+        fold::evolve_at(self, self.at, &event, slot);
         super::event::push_joined(&mut self.events, event);
+    }
+
+    /// How the step run at `slot` is called.
+    pub(super) fn run_id(&self, slot: usize) -> Option<StepRunId> {
+        fold::run_id(self, slot)
+    }
+
+    /// What was recorded, and what that changed.
+    pub(super) fn finish(self) -> (Vec<RunEvent>, Changes) {
+        let changes = Changes {
+            core: self.core,
+            steps: self.steps,
+            new_steps: self.new_steps,
+            blocks: self.blocks,
+            new_blocks: self.new_blocks,
+            events: self.events.len() as u64,
+        };
+        (self.events, changes)
     }
 }
 
@@ -60,11 +127,56 @@ impl RunMut for Draft<'_> {
     fn core_mut(&mut self) -> &mut RunCore {
         &mut self.core
     }
-    fn step_at(&self, position: usize) -> Option<&StepRun> {
-        self.steps.get(&position).or_else(|| self.base.steps.get(position))
+    fn step_at(&self, slot: usize) -> Option<&StepRun> {
+        match slot.checked_sub(self.base.steps.len()) {
+            Some(new) => self.new_steps.get(new),
+            None => self.steps.get(&slot).or_else(|| self.base.steps.get(slot)),
+        }
     }
-    fn step_at_mut(&mut self, position: usize) -> Option<&mut StepRun> {
-        let base = self.base.steps.get(position)?;
-        Some(self.steps.entry(position).or_insert_with(|| base.clone()))
+    fn step_at_mut(&mut self, slot: usize) -> Option<&mut StepRun> {
+        match slot.checked_sub(self.base.steps.len()) {
+            Some(new) => self.new_steps.get_mut(new),
+            None => {
+                let base = self.base.steps.get(slot)?;
+                Some(self.steps.entry(slot).or_insert_with(|| base.clone()))
+            }
+        }
+    }
+    fn step_count(&self) -> usize {
+        self.base.steps.len() + self.new_steps.len()
+    }
+    fn push_step(&mut self, step: StepRun) {
+        self.new_steps.push(step);
+    }
+    fn block_at(&self, block: usize) -> Option<&Block> {
+        match block.checked_sub(self.base.blocks.len()) {
+            Some(new) => self.new_blocks.get(new),
+            None => self.blocks.get(&block).or_else(|| self.base.blocks.get(block)),
+        }
+    }
+    fn block_at_mut(&mut self, block: usize) -> Option<&mut Block> {
+        match block.checked_sub(self.base.blocks.len()) {
+            Some(new) => self.new_blocks.get_mut(new),
+            None => {
+                let base = self.base.blocks.get(block)?;
+                Some(self.blocks.entry(block).or_insert_with(|| base.clone()))
+            }
+        }
+    }
+    fn block_count(&self) -> usize {
+        self.base.blocks.len() + self.new_blocks.len()
+    }
+    fn push_block(&mut self, block: Block) {
+        self.new_blocks.push(block);
+    }
+    /// Times and signals are looked up in the state that the draft was opened on.
+    fn reindex(&mut self, _slot: usize, _before: &Place) {}
+    fn restore(&mut self, state: &RestoredState) {
+        let known = self.base.steps.len();
+        self.steps = state.steps.iter().take(known).cloned().enumerate().collect();
+        self.new_steps = state.steps.iter().skip(known).cloned().collect();
+        let known = self.base.blocks.len();
+        self.blocks = state.blocks.iter().take(known).cloned().enumerate().collect();
+        self.new_blocks = state.blocks.iter().skip(known).cloned().collect();
     }
 }

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::{Origin, ParentRun, Resolution, RestoredState};
 use crate::{
-    job::{Answer, Failure, JobEvent, Output, Priority, RunId, StepId, TenantId, WorkflowId},
+    job::{Answer, Failure, JobEvent, Output, Priority, RunId, StepRunId, TenantId, WorkflowId},
     policy::Decision,
     value::Value,
 };
@@ -58,11 +59,25 @@ pub enum RunEvent {
         /// When it is given up.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline_at: Option<Timestamp>,
+        /// No effect of it leaves the process; what steps would make is made up.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
+        /// The step of another run that it is carried out for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<Arc<ParentRun>>,
+        /// The run that it goes on from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<Arc<Origin>>,
+    },
+    /// It took over the state of the run that it goes on from.
+    RunRestored {
+        /// The state.
+        state: Arc<RestoredState>,
     },
     /// An attempt of a step was opened.
     StepAttempted {
         /// The step.
-        step: StepId,
+        step: StepRunId,
         /// Which try.
         attempt: u32,
         /// The rendered input; absent where the run's whole input is used.
@@ -73,7 +88,7 @@ pub enum RunEvent {
     /// [`JobEvent::Dispatched`] in one, which is how nearly every attempt begins.
     StepDispatched {
         /// The step.
-        step: StepId,
+        step: StepRunId,
         /// Which try.
         attempt: u32,
         /// The rendered input; absent where the run's whole input is used.
@@ -90,7 +105,7 @@ pub enum RunEvent {
     /// is how nearly every step ends.
     StepCompleted {
         /// The step.
-        step: StepId,
+        step: StepRunId,
         /// Which try.
         attempt: u32,
         /// Who did it.
@@ -105,7 +120,7 @@ pub enum RunEvent {
     /// Something happened to the open attempt of a step.
     StepJob {
         /// The step.
-        step: StepId,
+        step: StepRunId,
         /// Which try.
         attempt: u32,
         /// What.
@@ -115,7 +130,7 @@ pub enum RunEvent {
     /// An approval step waits for a human.
     StepWaiting {
         /// The step.
-        step: StepId,
+        step: StepRunId,
         /// What the human decides on.
         #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
         input: Option<Arc<Value>>,
@@ -123,10 +138,59 @@ pub enum RunEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Timestamp>,
     },
+    /// A step waits for data from outside.
+    StepAsked {
+        /// The step.
+        step: StepRunId,
+        /// What whoever provides it is shown.
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
+        input: Option<Arc<Value>>,
+        /// When the step is given up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// Data from outside arrived for a step.
+    StepProvided {
+        /// The step.
+        step: StepRunId,
+        /// By whom.
+        by: Arc<str>,
+        /// The data.
+        value: Arc<Value>,
+    },
+    /// A step waits for a signal.
+    StepListening {
+        /// The step.
+        step: StepRunId,
+        /// The name of the signal.
+        signal: Arc<str>,
+        /// When the step is given up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// A signal arrived. It is kept until a step waits for it.
+    SignalReceived {
+        /// Its name.
+        name: Arc<str>,
+        /// Its identity, by which a repeat is known; may be empty.
+        #[serde(default, skip_serializing_if = "str::is_empty")]
+        id: Arc<str>,
+        /// By whom.
+        by: Arc<str>,
+        /// What it carries.
+        payload: Arc<Value>,
+    },
+    /// A step took the oldest kept signal of its name.
+    SignalTaken {
+        /// The step.
+        step: StepRunId,
+        /// The name of the signal.
+        signal: Arc<str>,
+    },
     /// A human answered an approval step.
     StepAnswered {
         /// The step.
-        step: StepId,
+        step: StepRunId,
         /// The answer.
         #[serde(flatten)]
         answer: Answer,
@@ -134,34 +198,157 @@ pub enum RunEvent {
     /// A delay began.
     StepDelayed {
         /// The step.
-        step: StepId,
+        step: StepRunId,
         /// When it ends.
         until: Timestamp,
     },
     /// An alert was recorded for publishing.
     StepNotified {
         /// The step.
-        step: StepId,
+        step: StepRunId,
         /// The alert.
         payload: Arc<Value>,
+    },
+    /// An artifact was asked for: to keep it, read it or remove it.
+    StepStoring {
+        /// The step.
+        step: StepRunId,
+        /// Which try.
+        attempt: u32,
+        /// The name of the artifact.
+        key: Arc<str>,
+        /// What to keep.
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
+        value: Option<Arc<Value>>,
+    },
+    /// A run of another workflow was asked for.
+    ChildStarted {
+        /// The step.
+        step: StepRunId,
+        /// Which try.
+        attempt: u32,
+        /// The run.
+        run: RunId,
+        /// Its workflow.
+        workflow: WorkflowId,
+        /// The definition, where the step names one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<Arc<str>>,
+        /// Its input; absent where the run's whole input is used.
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
+        input: Option<Arc<Value>>,
+    },
+    /// The run of another workflow was told to stop.
+    ChildStopping {
+        /// The step.
+        step: StepRunId,
+    },
+    /// What a job, or another step with an effect, would have made was made up: the run is a dry run.
+    StepSimulated {
+        /// The step.
+        step: StepRunId,
+        /// What it would have worked on.
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
+        input: Option<Arc<Value>>,
+        /// What policy says of its job.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        decision: Option<Decision>,
+        /// The pool that its job would go to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pool: Option<Arc<str>>,
+    },
+    /// A group of steps was opened.
+    GroupOpened {
+        /// The step that holds it.
+        step: StepRunId,
+        /// The items of a `for_each`.
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
+        items: Option<Arc<Value>>,
+        /// When it is given up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// An item of a `for_each`, or an iteration of a loop, began.
+    BlockBegun {
+        /// The step that holds it.
+        step: StepRunId,
+        /// Which one, from 0.
+        index: u32,
+        /// What the iteration starts with.
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
+        carry: Option<Arc<Value>>,
+    },
+    /// How a group ends is settled; what is still under way in it is stopped.
+    GroupStopping {
+        /// The step that holds it.
+        step: StepRunId,
+        /// Why it has failed; absent when it has not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
+        /// It was not done in time.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        timed_out: bool,
+    },
+    /// A group is done. Its output follows from those of its steps.
+    GroupSucceeded {
+        /// The step that holds it.
+        step: StepRunId,
+        /// What a loop hands out.
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
+        carry: Option<Arc<Value>>,
+    },
+    /// A switch chose.
+    StepSwitched {
+        /// The step.
+        step: StepRunId,
+        /// The cases that matched; none where the default was taken.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        cases: Vec<Arc<str>>,
+        /// The steps that go on.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        taken: Vec<Arc<str>>,
+    },
+    /// No try is left, and an operator shall say how the step goes on.
+    StepParked {
+        /// The step.
+        step: StepRunId,
+        /// Why the last try failed.
+        failure: Failure,
+    },
+    /// An operator said how a step goes on.
+    StepResolved {
+        /// The step.
+        step: StepRunId,
+        /// Who.
+        by: Arc<str>,
+        /// How.
+        resolution: Resolution,
+    },
+    /// A step was stopped before it ended.
+    StepCancelled {
+        /// The step.
+        step: StepRunId,
     },
     /// A step is done.
     StepSucceeded {
         /// The step.
-        step: StepId,
+        step: StepRunId,
         /// What it made, where that is not its job's output.
         #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
         output: Option<Arc<Value>>,
     },
-    /// A step's gate was false.
+    /// A step was not needed.
     StepSkipped {
         /// The step.
-        step: StepId,
+        step: StepRunId,
+        /// Why.
+        #[serde(default, skip_serializing_if = "SkipReason::is_gate")]
+        reason: SkipReason,
     },
     /// A try failed; there will be another.
     StepRetryScheduled {
         /// The step.
-        step: StepId,
+        step: StepRunId,
         /// Why the try failed.
         failure: Failure,
         /// When the next one opens.
@@ -170,38 +357,108 @@ pub enum RunEvent {
     /// A step failed for good.
     StepFailed {
         /// The step.
-        step: StepId,
+        step: StepRunId,
         /// Why.
         failure: Failure,
     },
     /// A step was not done in time.
     StepTimedOut {
         /// The step.
-        step: StepId,
+        step: StepRunId,
         /// Why.
         failure: Failure,
     },
-    /// Every step succeeded or was skipped.
-    RunSucceeded {},
-    /// A step failed for good; the others are cancelled.
+    /// The run is going to end: what is under way is stopped, what is to be undone is undone, `finally` steps run.
+    RunUnwinding {
+        /// Why.
+        cause: Arc<Cause>,
+    },
+    /// Nothing is under way any more; what succeeded is undone, the last first.
+    RunCompensating {},
+    /// The `finally` steps run.
+    RunFinalizing {},
+    /// Every step ended well.
+    RunSucceeded {
+        /// What the run made.
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
+        output: Option<Arc<Value>>,
+    },
+    /// A step failed for good.
     RunFailed {
-        /// Which.
-        step: StepId,
+        /// Which; absent where the run as a whole failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepRunId>,
         /// Why.
         failure: Failure,
         /// The step was not done in time, so that the run counts as timed out.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         timed_out: bool,
     },
-    /// It was stopped on request; open steps are cancelled.
+    /// It was stopped on request.
     RunCancelled {
         /// By whom.
         by: Arc<str>,
         /// Why.
         reason: Arc<str>,
     },
-    /// It was not done in time; open steps are cancelled.
-    RunTimedOut,
+    /// It was not done in time.
+    RunTimedOut {},
+}
+
+/// Why a run is going to end before all its steps did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum Cause {
+    /// A step failed for good, or the run as a whole did.
+    Failed {
+        /// Which step.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepRunId>,
+        /// Why.
+        failure: Failure,
+        /// It was not done in time.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        timed_out: bool,
+    },
+    /// It was stopped on request.
+    Cancelled {
+        /// By whom.
+        by: Arc<str>,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// It was not done in time.
+    TimedOut,
+}
+
+/// Why a step was not needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// Its `condition` was false; what waits for it goes on.
+    #[default]
+    Gate,
+    /// No way led to it: a switch chose another branch, or nothing failed that it handles.
+    NotTaken,
+    /// A step that it waits for failed, and the others go on without.
+    Broken,
+}
+
+impl SkipReason {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+    const fn is_gate(&self) -> bool {
+        matches!(self, Self::Gate)
+    }
+
+    /// The name in timelines.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gate => "gate",
+            Self::NotTaken => "not_taken",
+            Self::Broken => "broken",
+        }
+    }
 }
 
 impl RunEvent {
@@ -219,24 +476,57 @@ impl RunEvent {
 
     /// The step that it is about.
     #[must_use]
-    pub const fn step(&self) -> Option<&StepId> {
+    pub const fn step(&self) -> Option<&StepRunId> {
         match self {
+            Self::RunFailed { step, .. } => step.as_ref(),
             Self::StepAttempted { step, .. }
             | Self::StepDispatched { step, .. }
             | Self::StepCompleted { step, .. }
             | Self::StepJob { step, .. }
             | Self::StepWaiting { step, .. }
             | Self::StepAnswered { step, .. }
+            | Self::StepAsked { step, .. }
+            | Self::StepProvided { step, .. }
+            | Self::StepListening { step, .. }
+            | Self::SignalTaken { step, .. }
             | Self::StepDelayed { step, .. }
             | Self::StepNotified { step, .. }
+            | Self::StepStoring { step, .. }
+            | Self::ChildStarted { step, .. }
+            | Self::ChildStopping { step }
+            | Self::StepSimulated { step, .. }
+            | Self::GroupOpened { step, .. }
+            | Self::BlockBegun { step, .. }
+            | Self::GroupStopping { step, .. }
+            | Self::GroupSucceeded { step, .. }
+            | Self::StepSwitched { step, .. }
+            | Self::StepParked { step, .. }
+            | Self::StepResolved { step, .. }
+            | Self::StepCancelled { step }
             | Self::StepSucceeded { step, .. }
-            | Self::StepSkipped { step }
+            | Self::StepSkipped { step, .. }
             | Self::StepRetryScheduled { step, .. }
             | Self::StepFailed { step, .. }
-            | Self::StepTimedOut { step, .. }
-            | Self::RunFailed { step, .. } => Some(step),
-            Self::RunStarted { .. } | Self::RunSucceeded { .. } | Self::RunCancelled { .. } | Self::RunTimedOut => None,
+            | Self::StepTimedOut { step, .. } => Some(step),
+            Self::RunStarted { .. }
+            | Self::RunRestored { .. }
+            | Self::SignalReceived { .. }
+            | Self::RunUnwinding { .. }
+            | Self::RunCompensating {}
+            | Self::RunFinalizing {}
+            | Self::RunSucceeded { .. }
+            | Self::RunCancelled { .. }
+            | Self::RunTimedOut {} => None,
         }
+    }
+
+    /// Whether the event ends the run.
+    #[must_use]
+    pub const fn ends_run(&self) -> bool {
+        matches!(
+            self,
+            Self::RunSucceeded { .. } | Self::RunFailed { .. } | Self::RunCancelled { .. } | Self::RunTimedOut {}
+        )
     }
 }
 
@@ -274,4 +564,37 @@ pub(super) fn push_joined(events: &mut Vec<RunEvent>, event: RunEvent) {
 
 fn labels_empty(labels: &Arc<BTreeMap<String, String>>) -> bool {
     labels.is_empty()
+}
+
+/// How an operator lets a parked step go on, or any step that waits for something from outside.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Resolution {
+    /// Another try, with a fresh set of retries.
+    Retry,
+    /// It is done, with this output.
+    Complete {
+        /// The output.
+        output: Arc<Value>,
+    },
+    /// It is not needed; what waits for it goes on.
+    Skip,
+    /// It has failed.
+    Fail {
+        /// Why.
+        reason: Arc<str>,
+    },
+}
+
+impl Resolution {
+    /// The name in timelines.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Complete { .. } => "complete",
+            Self::Skip => "skip",
+            Self::Fail { .. } => "fail",
+        }
+    }
 }

@@ -29,7 +29,8 @@ mod decide;
 mod definition;
 mod draft;
 mod event;
-mod evolve;
+mod fold;
+mod lineage;
 mod scope;
 mod spec;
 mod state;
@@ -39,10 +40,18 @@ mod timeline;
 mod view;
 
 pub use check::{DefinitionError, Problem};
-pub use decide::{Records, Rejected, RunEffect, RunInput, StartRun, Transition, decide, outstanding, start};
-pub use definition::{Step, StepKind, Workflow};
-pub use event::{RunEvent, StoredEvent};
-pub use spec::{RetrySpec, StepSpec, StepType, WorkflowSpec};
-pub use state::{Run, RunStatus, StepRun, StepStatus, Wake};
+pub use decide::{
+    ChildEffect, ChildEnd, Records, Rejected, RestoreError, RunEffect, RunInput, StartChild, StartRun, Transition,
+    decide, outstanding, start,
+};
+pub use definition::{Case, Delay, ItemTolerance, Joins, Role, Step, StepKind, Workflow};
+pub(crate) use draft::Changes;
+pub use event::{Cause, Resolution, RunEvent, SkipReason, StoredEvent};
+pub use lineage::{Origin, ParentRun, RestoredState};
+pub use spec::{
+    CaseMatch, CaseSpec, Join, JoinRule, OnExhausted, OnItemError, RetrySpec, StepSpec, StepType, StorageOp,
+    StorageSpec, TimeoutCounts, Tolerance, WorkflowSpec,
+};
+pub use state::{Group, Phase, Run, RunStatus, StepRun, StepStatus, Wake, WaitsFor};
 pub use timeline::{TimelineEvent, timeline};
 pub use view::{RunSummary, RunView, StepRunView};

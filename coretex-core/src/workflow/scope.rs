@@ -1,18 +1,66 @@
-//! What expressions see of a run: `input`, `ctx`, `steps.<id>.{output,status,error,attempts}`, `run.{id,…}`.
+//! What expressions see of a run: `input`, `ctx`, `steps.<id>.{output,status,error,attempts}`, `run.{id,…}`, and inside of
+//! groups `item`, `index` and `carry`.
 
-use super::{StepRun, evolve::RunMut};
-use crate::value::{Node, Object, Scope};
+use std::sync::Arc;
 
-/// The scope of one evaluation, borrowed from the state.
-pub(super) struct RunScope<'a, S>(pub(super) &'a S);
+use super::{
+    StepKind, StepRun,
+    fold::{self, RunMut},
+    state::Block,
+};
+use crate::value::{Node, Object, Scope, Value};
+
+/// The scope of one evaluation, borrowed from the state, as seen from inside of a block.
+pub(super) struct RunScope<'a, S> {
+    pub(super) state: &'a S,
+    pub(super) block: usize,
+}
+
+impl<S: RunMut> RunScope<'_, S> {
+    /// The blocks around, the innermost first.
+    fn around(&self) -> impl Iterator<Item = &Block> {
+        std::iter::successors(self.state.block_at(self.block), |block| {
+            let holder = self.state.step_at(block.holder? as usize)?;
+            self.state.block_at(holder.block as usize)
+        })
+    }
+
+    fn iterates(&self, block: &Block) -> bool {
+        self.state.workflow().scopes().get(block.scope as usize).is_some_and(|scope| scope.iterates)
+    }
+
+    /// The item of the innermost `for_each` around.
+    pub(super) fn item(&self) -> Option<&Value> {
+        self.around().find_map(|block| {
+            let holder = self.state.step_at(block.holder? as usize)?;
+            let step = self.state.workflow().steps().get(holder.position as usize)?;
+            if !matches!(step.kind, StepKind::ForEach { .. }) {
+                return None;
+            }
+            holder.group.as_deref()?.items.as_deref()?.get(block.index as usize)
+        })
+    }
+
+    /// The index of the innermost loop or `for_each` around.
+    pub(super) fn index(&self) -> Option<u32> {
+        self.around().find(|block| self.iterates(block)).map(|block| block.index)
+    }
+
+    fn carry(&self) -> Option<&Arc<Value>> {
+        self.around().find_map(|block| block.carry.as_ref())
+    }
+}
 
 impl<S: RunMut> Scope for RunScope<'_, S> {
     fn variable(&self, name: &str) -> Option<Node<'_>> {
         match name {
-            "input" => Some(Node::Json(&self.0.core().input)),
-            "ctx" => Some(Node::Json(&self.0.core().context)),
+            "input" => self.state.core().info.as_ref().map(|info| Node::Json(&info.input)),
+            "ctx" => Some(Node::Json(&self.state.core().context)),
             "steps" => Some(Node::Object(self)),
-            "run" => Some(Node::Object(self.0.core())),
+            "run" => Some(Node::Object(self.state.core())),
+            "item" => self.item().map(Node::Json),
+            "index" => self.index().map(|index| Node::Int(i64::from(index))),
+            "carry" => self.carry().map(|carry| Node::Json(carry)),
             _ => None,
         }
     }
@@ -21,30 +69,41 @@ impl<S: RunMut> Scope for RunScope<'_, S> {
 /// The steps by id.
 impl<S: RunMut> Object for RunScope<'_, S> {
     fn field(&self, key: &str) -> Option<Node<'_>> {
-        let step = self.0.step_at(self.0.workflow().position(key)?)?;
+        let position = self.state.workflow().position(key)?;
+        let step = self.state.step_at(fold::visible(self.state, self.block, position)?)?;
         Some(Node::Object(step))
     }
 
     fn keys(&self) -> Vec<String> {
-        self.0.workflow().steps().iter().map(|step| step.id.to_string()).collect()
+        let workflow = self.state.workflow();
+        let visible = |id: &str| {
+            let position = workflow.position(id)?;
+            fold::visible(self.state, self.block, position)
+        };
+        workflow.steps().iter().map(|step| step.id.to_string()).filter(|id| visible(id).is_some()).collect()
     }
 }
 
 impl Object for StepRun {
     fn field(&self, key: &str) -> Option<Node<'_>> {
         let output = self.output.as_ref();
+        let count = |count: u32| Some(Node::Int(i64::from(count)));
         match key {
             "output" => output.and_then(|output| output.value.as_deref()).map(Node::Json),
             "result_ptr" => output.and_then(|output| output.pointer.as_deref()).map(Node::Text),
             "status" => Some(Node::Text(self.status.as_str())),
-            "attempts" => Some(Node::Int(i64::from(self.attempts))),
+            "attempts" => count(self.attempts),
             "error" => self.failure.as_ref().map(|failure| Node::Object(failure)),
+            "total" => self.group.as_ref().and_then(|group| count(group.total)),
+            "succeeded" => self.group.as_ref().and_then(|group| count(group.succeeded)),
+            "failed" => self.group.as_ref().and_then(|group| count(group.failed)),
             _ => None,
         }
     }
 
     fn keys(&self) -> Vec<String> {
-        ["output", "result_ptr", "status", "attempts", "error"].map(str::to_owned).into()
+        let group: &[&str] = if self.group.is_some() { &["total", "succeeded", "failed"] } else { &[] };
+        ["output", "result_ptr", "status", "attempts", "error"].iter().chain(group).map(|key| (*key).to_owned()).collect()
     }
 }
 
@@ -62,17 +121,32 @@ impl Object for crate::job::Failure {
     }
 }
 
+/// `run`: what is known of the run itself. `status` and `error` are of use in `finally` steps.
 impl Object for super::state::RunCore {
     fn field(&self, key: &str) -> Option<Node<'_>> {
+        let info = self.info.as_deref()?;
         match key {
-            "id" => self.id.as_ref().map(|id| Node::Text(id.as_str())),
-            "tenant" => Some(Node::Text(self.tenant.as_str())),
-            "principal" => Some(Node::Text(&self.principal)),
+            "id" => Some(Node::Text(info.id.as_str())),
+            "tenant" => Some(Node::Text(info.tenant.as_str())),
+            "principal" => Some(Node::Text(&info.principal)),
+            "started_at" => Some(Node::Text(&info.started_at)),
+            "dry_run" => Some(Node::Bool(info.dry_run)),
+            "status" => Some(Node::Text(match self.cause.as_deref() {
+                None if self.phase == super::Phase::Forward => "running",
+                None => "succeeded",
+                Some(super::Cause::Failed { timed_out: false, .. }) => "failed",
+                Some(super::Cause::Cancelled { .. }) => "cancelled",
+                Some(super::Cause::Failed { .. } | super::Cause::TimedOut) => "timed_out",
+            })),
+            "error" => match self.cause.as_deref() {
+                Some(super::Cause::Failed { failure, .. }) => Some(Node::Object(failure)),
+                _ => None,
+            },
             _ => None,
         }
     }
 
     fn keys(&self) -> Vec<String> {
-        ["id", "tenant", "principal"].map(str::to_owned).into()
+        ["id", "tenant", "principal", "started_at", "dry_run", "status", "error"].map(str::to_owned).into()
     }
 }

@@ -1,177 +1,170 @@
 //! Jobs of steps: opening attempts, taking what happens to them, and deciding what that means for the step.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Machine, Rejected, RunEffect};
 use crate::{
     job::{
-        self, DeadLetter, Failure, Job, JobId, JobInput, JobSpec, JobState, Moves, RunId, SpecSource, Topic, codes,
-        job_after,
+        self, DeadLetter, Failure, Job, JobEvent, JobId, JobInput, JobSpec, JobState, Moves, SpecSource, StepRunId,
+        Topic, codes,
     },
     policy::JobMeta,
+    value::Value,
     workflow::{
-        RetrySpec, RunEvent, Step, StepKind, StepRun, StepStatus, Workflow, evolve::RunMut, scope::RunScope,
-        state::RunCore,
+        RunEvent, Step, StepKind, StepRun, StepStatus, Workflow,
+        fold::{self, RunMut},
+        scope::RunScope,
+        state::RunInfo,
     },
 };
 
 impl Machine<'_> {
     /// Opens the next attempt of a job step.
-    pub(super) fn open_attempt(&mut self, position: usize) {
-        let workflow = self.draft.workflow().clone();
-        let Some((step, state)) = workflow.steps().get(position).zip(self.draft.step_at(position)) else { return };
+    pub(super) fn open_attempt(&mut self, slot: usize) {
+        let Some((step, state)) = self.step(slot).zip(self.draft.step_at(slot)) else { return };
         let attempt = state.attempts + 1;
-        let input = if attempt > 1 {
-            // Another try of the same work: the input of the first.
-            state.input.clone()
-        } else {
-            match step.input.as_ref().map(|template| template.render_shared(&RunScope(&self.draft))) {
-                None => None,
-                Some(Ok(input)) => Some(input.unwrap_or_default()),
-                Some(Err(error)) => return self.fail(position, Failure::fatal(error.code(), error.to_string())),
-            }
+        // Another try of the same work gets the input of the first.
+        let Some(input) = (if attempt > 1 { Some(state.input.clone()) } else { self.render_input(slot, step) }) else {
+            return;
         };
-        if let Some(input) = &input
-            && let Err(error) = self.facts.payload_limits.check(input)
-        {
-            return self.fail(position, Failure::fatal(codes::PAYLOAD_TOO_LARGE, format!("the step's input: {error}")));
-        }
         if let Some(schema) = &step.input_schema {
-            let payload = input.as_ref().unwrap_or(&self.draft.core().input);
+            let whole = self.draft.core().input();
+            let payload = input.as_ref().unwrap_or(&whole);
             if let Err(violations) = schema.validate(payload) {
                 let message = format!("the step's input does not match its schema: {}", super::list(&violations));
-                return self.fail(position, Failure::fatal(codes::INPUT_INVALID, message));
+                return self.fail(slot, Failure::fatal(codes::INPUT_INVALID, message));
             }
         }
-        self.record(RunEvent::StepAttempted { step: step.id.clone(), attempt, input });
-        if let Some(attempt) = Attempt::of(&self.draft, position) {
-            let moves = job::open(&attempt.spec(), self.facts);
-            self.absorb(position, JobState::Pending, moves);
+        if self.draft.core().is_dry_run() {
+            return self.simulate_job(slot, input);
+        }
+        self.record_step(slot, |step| RunEvent::StepAttempted { step, attempt, input });
+        if let Some(attempt) = Attempt::of(&self.draft, slot) {
+            let spec = attempt.spec();
+            let moves = job::open(&spec, self.facts);
+            self.absorb(slot, JobState::Pending, moves);
         }
     }
 
     pub(super) fn take_job(&mut self, id: &JobId, input: JobInput) -> Result<(), Rejected> {
-        let workflow = self.draft.workflow().clone();
-        let position = id.step_parts().and_then(|(_, step, _)| workflow.position(step));
-        let job = position
-            .and_then(|position| self.draft.step_at(position))
+        let slot = id.step_parts().and_then(|(_, step, _)| {
+            let step = StepRunId::parse(step).ok()?;
+            fold::locate(&self.draft, &step)
+        });
+        let job = slot
+            .and_then(|slot| self.draft.step_at(slot))
             .filter(|step| step.status != StepStatus::Pending)
             .and_then(|step| step.job.as_deref())
             .filter(|job| job.id == *id);
-        let (Some(position), Some(job)) = (position, job) else {
+        let (Some(slot), Some(job)) = (slot, job) else {
             return match input {
                 JobInput::Answered(_) => Err(Rejected::UnknownStep {
-                    run: self.draft.core().id.as_ref().map(ToString::to_string).unwrap_or_default(),
+                    run: self.draft.core().id().map(ToString::to_string).unwrap_or_default(),
                     step: id.to_string(),
                 }),
                 // An older attempt, or a step that does not exist: it cannot change anything any more.
                 _ => Ok(()),
             };
         };
-        if self.is_over() {
-            // What is left of a job does not outlive its run: nobody waits for an answer any more.
-            return match (input, self.step_id(position), self.draft.step_at(position)) {
-                (JobInput::Answered(_), Some(step), Some(state)) => {
-                    Err(Rejected::NotWaiting { step, status: state.status })
-                }
+        let status = self.status(slot);
+        if self.is_over() || status.is_terminal() {
+            // What is left of a job does not outlive its step: nobody waits for an answer any more.
+            return match (input, self.draft.run_id(slot)) {
+                (JobInput::Answered(_), Some(step)) => Err(Rejected::NotWaiting { step, status }),
                 _ => Ok(()),
             };
         }
-        let Some(attempt) = Attempt::of(&self.draft, position) else { return Ok(()) };
+        let Some(attempt) = Attempt::of(&self.draft, slot) else { return Ok(()) };
         let before = job.state;
         let moves = job::decide(job, &attempt, input, self.facts)?;
-        self.absorb(position, before, moves);
-        self.advance();
+        self.absorb(slot, before, moves);
         Ok(())
     }
 
     /// Takes over what was decided about a step's job, and decides what it means for the step.
-    pub(super) fn absorb(&mut self, position: usize, before: JobState, moves: Moves) {
-        let Some(step) = self.step_id(position) else { return };
-        let attempt = self.draft.step_at(position).map_or(0, |step| step.attempts);
-        self.effects.extend(moves.effects.into_iter().map(RunEffect::Job));
+    pub(super) fn absorb(&mut self, slot: usize, before: JobState, moves: Moves) {
+        let attempt = self.draft.step_at(slot).map_or(0, |step| step.attempts);
+        self.effects.extend(moves.effects.into_iter().map(|effect| (Some(slot), RunEffect::Job(effect))));
         if moves.closed
-            && let Some(job) = self.draft.step_at(position).and_then(|step| step.job.as_ref())
+            && let Some(job) = self.draft.step_at(slot).and_then(|step| step.job.as_ref())
         {
             self.close(job.id.to_string());
         }
         self.records.opened.extend(moves.opened.map(|request| *request));
         for event in moves.events {
-            self.record(RunEvent::StepJob { step: step.clone(), attempt, event });
+            self.record_step(slot, |step| RunEvent::StepJob { step, attempt, event });
         }
         if before.is_terminal() {
             // What the end of the job meant for the step was decided when it ended.
             return;
         }
-        let Some(job) = self.draft.step_at(position).and_then(|step| step.job.as_deref()) else { return };
+        let Some(job) = self.draft.step_at(slot).and_then(|step| step.job.as_deref()) else { return };
         match job.state {
-            JobState::Succeeded => self.succeed_job(position),
+            JobState::Succeeded => self.succeed_job(slot),
             state if state.is_terminal() => {
-                let Some(attempt) = Attempt::of(&self.draft, position) else { return };
+                let stopped = job.stop.is_some();
+                let Some(attempt) = Attempt::of(&self.draft, slot) else { return };
                 let letter = DeadLetter::of(job, before, attempt.spec(), self.facts.now);
-                self.fail_job(position, letter);
+                self.fail_job(slot, letter, stopped);
             }
             _ => {}
         }
     }
 
-    fn succeed_job(&mut self, position: usize) {
-        let workflow = self.draft.workflow().clone();
-        let Some(schema) = workflow.steps().get(position).and_then(|step| step.output_schema.as_ref()) else {
-            return self.succeed(position, None);
-        };
-        let job = self.draft.step_at(position).and_then(|step| step.job.as_ref());
+    fn succeed_job(&mut self, slot: usize) {
+        if self.step(slot).is_none_or(|step| step.output_schema.is_none()) {
+            return self.succeed(slot, None);
+        }
+        let job = self.draft.step_at(slot).and_then(|step| step.job.as_ref());
         let output = job.and_then(|job| job.output.as_ref());
         let value = output.and_then(|output| output.value.clone());
         if value.is_none() && output.is_some_and(|output| output.pointer.is_some()) {
             // The value lies elsewhere, and nothing is judged that was not read.
             let message =
                 "the step's output is too large to be judged by its schema; remove `output_schema`, or make it smaller";
-            return self.fail(position, Failure::fatal(codes::PAYLOAD_TOO_LARGE, message));
+            return self.fail(slot, Failure::fatal(codes::PAYLOAD_TOO_LARGE, message));
         }
-        let value = value.unwrap_or_default();
-        match schema.validate(&value) {
-            Ok(()) => self.succeed(position, None),
-            Err(violations) => {
-                let message = format!("the step's output does not match its schema: {}", super::list(&violations));
-                self.fail(position, Failure::fatal(codes::OUTPUT_INVALID, message));
-            }
+        match self.judge(slot, &value.unwrap_or_default()) {
+            Ok(()) => self.succeed(slot, None),
+            Err(failure) => self.fail(slot, failure),
         }
     }
 
-    fn fail_job(&mut self, position: usize, letter: DeadLetter) {
-        let workflow = self.draft.workflow().clone();
-        let Some(step) = workflow.steps().get(position) else { return };
-        let retry = step.retry.as_ref().filter(|retry| {
-            let limit = self.retry_limit(position).map_or(retry.max_retries, |limit| limit.min(retry.max_retries));
-            letter.failure.retryable
-                && matches!(letter.state, JobState::Failed | JobState::Timeout)
-                && letter.attempts <= limit
-        });
-        if let Some(retry) = retry {
-            let wait = backoff(retry, letter.attempts, self.facts.seed);
-            let asked = Duration::from_millis(letter.failure.retry_after_ms.unwrap_or(0)).min(LONGEST_WAIT);
-            let wait = wait.max(asked);
-            let next_at = job_after(self.facts.now, wait);
-            self.record(RunEvent::StepRetryScheduled { step: step.id.clone(), failure: letter.failure, next_at });
+    fn fail_job(&mut self, slot: usize, letter: DeadLetter, stopped: bool) {
+        let (state, failure) = (letter.state, letter.failure.clone());
+        // A job that was stopped on request was not given up, and is not tried again.
+        if stopped {
+            return match state {
+                JobState::Cancelled => self.cancelled(slot),
+                _ => self.fail(slot, failure),
+            };
+        }
+        let limit = self.retry_limit(slot);
+        if matches!(state, JobState::Failed | JobState::Timeout) && self.try_again(slot, &failure, limit) {
             return;
         }
-        let (state, failure) = (letter.state, letter.failure.clone());
-        // A job that was stopped on request was not given up.
         if state != JobState::Cancelled {
             self.records.dead_letters.push(letter);
         }
         match state {
-            JobState::Timeout => self.time_out(position, failure),
-            _ => self.fail(position, failure),
+            JobState::Timeout => self.time_out(slot, failure),
+            _ => self.fail(slot, failure),
         }
     }
 
     /// The most retries that policy allows.
-    fn retry_limit(&self, position: usize) -> Option<u32> {
-        let job = self.draft.step_at(position)?.job.as_ref()?;
+    fn retry_limit(&self, slot: usize) -> Option<u32> {
+        let job = self.draft.step_at(slot)?.job.as_ref()?;
         let limit = job.decision.as_ref()?.constraints.as_ref()?.budgets.as_ref()?.max_retries;
         (limit > 0).then_some(limit)
+    }
+
+    /// Ends the job of a step whose dispatch this very decision took back.
+    pub(super) fn drop_job(&mut self, slot: usize, by: &Arc<str>, reason: &Arc<str>) {
+        let attempt = self.draft.step_at(slot).map_or(0, |step| step.attempts);
+        let event = JobEvent::Cancelled { by: by.clone(), reason: reason.clone() };
+        self.record_step(slot, |step| RunEvent::StepJob { step, attempt, event });
+        self.cancelled(slot);
     }
 }
 
@@ -183,20 +176,22 @@ pub(super) struct Attempt<'a> {
     meta: &'a Arc<JobMeta>,
     labels: &'a BTreeMap<String, String>,
     adapter: Option<&'a Arc<str>>,
-    core: &'a RunCore,
-    run: &'a RunId,
+    info: &'a RunInfo,
+    run_id: StepRunId,
     state: &'a StepRun,
     job: &'a Job,
+    item: Option<Arc<Value>>,
+    index: Option<u32>,
 }
 
 impl<'a> Attempt<'a> {
     /// `None` when the step makes no jobs, or has made none yet.
-    pub(super) fn of(state: &'a impl RunMut, position: usize) -> Option<Self> {
+    pub(super) fn of(state: &'a impl RunMut, slot: usize) -> Option<Self> {
         let workflow = state.workflow();
-        let step = workflow.steps().get(position)?;
-        let StepKind::Job { topic, meta, labels, adapter } = &step.kind else { return None };
-        let core = state.core();
-        let step_run = state.step_at(position)?;
+        let step_run = state.step_at(slot)?;
+        let (step, scope) = workflow.at(step_run.position())?;
+        let StepKind::Job { topic, meta, labels, adapter, .. } = &step.kind else { return None };
+        let around = RunScope { state, block: step_run.block as usize };
         Some(Self {
             workflow,
             step,
@@ -204,59 +199,44 @@ impl<'a> Attempt<'a> {
             meta,
             labels,
             adapter: adapter.as_ref(),
-            core,
-            run: core.id.as_ref()?,
+            info: state.core().info.as_deref()?,
+            run_id: fold::run_id(state, slot)?,
             state: step_run,
             job: step_run.job.as_deref()?,
+            item: if scope.depth == 0 { None } else { around.item().map(|item| Arc::new(item.clone())) },
+            index: if scope.depth == 0 { None } else { around.index() },
         })
     }
 }
 
 impl SpecSource for Attempt<'_> {
     fn spec(&self) -> Arc<JobSpec> {
-        let mut labels: BTreeMap<String, String> = BTreeMap::clone(&self.core.labels);
+        let mut labels: BTreeMap<String, String> = BTreeMap::clone(&self.info.labels);
         labels.extend(self.labels.iter().map(|(key, value)| (key.clone(), value.clone())));
         labels.insert("workflow_id".into(), self.workflow.id().to_string());
-        labels.insert("run_id".into(), self.run.to_string());
+        labels.insert("run_id".into(), self.info.id.to_string());
         labels.insert("step_id".into(), self.step.id.to_string());
         Arc::new(JobSpec {
             id: self.job.id.clone(),
             attempt: self.job.attempt,
             topic: self.topic.clone(),
-            tenant: self.core.tenant.clone(),
-            team: self.core.team.clone(),
+            tenant: self.info.tenant.clone(),
+            team: self.info.team.clone(),
             // Who started the run, whatever the workflow says of itself: that is what policy judges.
-            principal: self.core.principal.clone(),
+            principal: self.info.principal.clone(),
             meta: self.meta.clone(),
             labels: Arc::new(labels),
-            priority: self.core.priority,
-            memory_id: self.core.memory_id.clone(),
+            priority: self.info.priority,
+            memory_id: self.info.memory_id.clone(),
             adapter_id: self.adapter.cloned(),
-            trace_id: self.run.shared(),
+            trace_id: self.info.id.shared(),
             workflow: Some(self.workflow.id().clone()),
-            run: Some(self.run.clone()),
-            step: Some(self.step.id.clone()),
+            run: Some(self.info.id.clone()),
+            step: Some(self.run_id.clone()),
+            item: self.item.clone(),
+            index: self.index,
             timeout: self.step.timeout,
-            input: self.state.input.clone().unwrap_or_else(|| self.core.input.clone()),
+            input: self.state.input.clone().unwrap_or_else(|| self.info.input.clone()),
         })
     }
-}
-
-/// A year is as good as never, and keeps the arithmetic finite.
-const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
-
-/// The wait before the try that follows `attempts` tries: exponential, capped, and shortened by a random share so
-/// that failures of one moment do not return at one moment.
-fn backoff(retry: &RetrySpec, attempts: u32, seed: u64) -> Duration {
-    let initial = if retry.initial_backoff_sec > 0.0 { retry.initial_backoff_sec } else { 1.0 };
-    let multiplier = if retry.multiplier > 1.0 { retry.multiplier } else { 2.0 };
-    let exponent = i32::try_from(attempts.saturating_sub(1)).unwrap_or(i32::MAX);
-    let mut seconds = initial * multiplier.powi(exponent);
-    if retry.max_backoff_sec > 0.0 {
-        seconds = seconds.min(retry.max_backoff_sec);
-    }
-    seconds = seconds.min(LONGEST_WAIT.as_secs_f64());
-    #[expect(clippy::cast_precision_loss, reason = "53 random bits are exact in a double")]
-    let random = (seed >> 11) as f64 / (1u64 << 53) as f64;
-    Duration::from_secs_f64(seconds * (1.0 - retry.jitter.unwrap_or(0.1) * random))
 }

@@ -1,87 +1,98 @@
-//! How steps end, and how that ends the run.
+//! How steps end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use super::{Machine, RunEffect};
+use super::Machine;
 use crate::{
-    job::{Effect, Failure, JobState},
+    job::{Failure, codes, job_after},
     value::Value,
-    workflow::{RunEvent, StepStatus, evolve::RunMut},
+    workflow::{OnExhausted, RetrySpec, RunEvent, fold::RunMut},
 };
 
 impl Machine<'_> {
     /// The step is done; `output` where that is not its job's.
-    pub(super) fn succeed(&mut self, position: usize, output: Option<Arc<Value>>) {
-        let workflow = self.draft.workflow().clone();
-        let Some(step) = workflow.steps().get(position) else { return };
-        self.record(RunEvent::StepSucceeded { step: step.id.clone(), output });
-        for dependent in &step.dependents {
-            if self.draft.step_at(*dependent).is_some_and(|step| step.open_deps == 0) {
-                self.ready.push_back(*dependent);
-            }
+    pub(super) fn succeed(&mut self, slot: usize, output: Option<Arc<Value>>) {
+        self.record_step(slot, |step| RunEvent::StepSucceeded { step, output });
+        self.ended(slot);
+    }
+
+    /// The step made `output`, which is judged by its schema first.
+    pub(super) fn succeed_with(&mut self, slot: usize, output: Arc<Value>) {
+        if let Err(error) = self.facts.payload_limits.check(&output) {
+            let message = format!("the step's output: {error}");
+            return self.fail(slot, Failure::fatal(codes::PAYLOAD_TOO_LARGE, message));
+        }
+        match self.judge(slot, &output) {
+            Ok(()) => self.succeed(slot, Some(output)),
+            Err(failure) => self.fail(slot, failure),
         }
     }
 
-    /// The step failed for good, and the run with it.
-    pub(super) fn fail(&mut self, position: usize, failure: Failure) {
-        let Some(step) = self.step_id(position) else { return };
-        self.record(RunEvent::StepFailed { step, failure: failure.clone() });
-        self.fail_run(position, failure);
+    /// Whether `output` is what the step may make.
+    pub(super) fn judge(&self, slot: usize, output: &Value) -> Result<(), Failure> {
+        let Some(schema) = self.step(slot).and_then(|step| step.output_schema.as_ref()) else { return Ok(()) };
+        schema.validate(output).map_err(|violations| {
+            let message = format!("the step's output does not match its schema: {}", super::list(&violations));
+            Failure::fatal(codes::OUTPUT_INVALID, message)
+        })
     }
 
-    /// The step's last attempt was not done in time, and the run failed with it.
-    pub(super) fn time_out(&mut self, position: usize, failure: Failure) {
-        let Some(step) = self.step_id(position) else { return };
-        self.record(RunEvent::StepTimedOut { step, failure: failure.clone() });
-        self.fail_run(position, failure);
+    /// The step failed for good.
+    pub(super) fn fail(&mut self, slot: usize, failure: Failure) {
+        self.record_step(slot, |step| RunEvent::StepFailed { step, failure });
+        self.ended(slot);
     }
 
-    pub(super) fn fail_run(&mut self, position: usize, failure: Failure) {
-        if self.is_over() {
-            return;
+    /// The step was not done in time, for good.
+    pub(super) fn time_out(&mut self, slot: usize, failure: Failure) {
+        self.record_step(slot, |step| RunEvent::StepTimedOut { step, failure });
+        self.ended(slot);
+    }
+
+    pub(super) fn cancelled(&mut self, slot: usize) {
+        self.record_step(slot, |step| RunEvent::StepCancelled { step });
+        self.ended(slot);
+    }
+
+    /// Schedules another try after `failure`, or lets an operator say how the step goes on. `false` when it has failed
+    /// for good. `limit` lowers the tries that the step allows.
+    pub(super) fn try_again(&mut self, slot: usize, failure: &Failure, limit: Option<u32>) -> bool {
+        let Some(retry) = self.step(slot).and_then(|step| step.retry.as_ref()) else { return false };
+        let Some(state) = self.draft.step_at(slot) else { return false };
+        let attempts = state.attempts.saturating_sub(state.forgiven);
+        let may_help = failure.retryable && !retry.non_retryable.iter().any(|code| **code == *failure.code);
+        if may_help && attempts <= limit.map_or(retry.max_retries, |limit| limit.min(retry.max_retries)) {
+            let wait = backoff(retry, attempts, self.facts.seed);
+            let asked = Duration::from_millis(failure.retry_after_ms.unwrap_or(0)).min(LONGEST_WAIT);
+            let next_at = job_after(self.facts.now, wait.max(asked));
+            let failure = failure.clone();
+            self.record_step(slot, |step| RunEvent::StepRetryScheduled { step, failure, next_at });
+            return true;
         }
-        let Some(step) = self.step_id(position) else { return };
-        self.stop_open_steps("coretex", &format!("step `{step}` failed"));
-        let timed_out = self.draft.step_at(position).is_some_and(|step| step.status == StepStatus::TimedOut);
-        self.record(RunEvent::RunFailed { step, failure, timed_out });
-    }
-
-    /// Tells workers to stop the jobs they may have, and withdraws questions. The event that ends the run follows.
-    pub(super) fn stop_open_steps(&mut self, by: &str, reason: &str) {
-        // What this very decision was about to send stays here.
-        let mut unsent = Vec::new();
-        self.effects.retain(|effect| match effect {
-            RunEffect::Job(Effect::Dispatch { spec, .. } | Effect::AskPolicy { spec }) => {
-                unsent.push(spec.id.clone());
-                false
-            }
-            RunEffect::Notify { .. } => false,
-            RunEffect::Job(_) => true,
-        });
-        for position in 0..self.draft.workflow().steps().len() {
-            let Some(state) = self.draft.step_at(position).filter(|step| !step.status.is_terminal()) else { continue };
-            let job = state.job.as_ref().map(|job| (job.id.clone(), job.state));
-            let waiting = state.status == StepStatus::Waiting;
-            match job {
-                Some((job, JobState::Dispatched | JobState::Running)) if !unsent.contains(&job) => {
-                    let trace_id = self.draft.core().id.as_ref().map(crate::job::RunId::shared).unwrap_or_default();
-                    let (by, reason): (Arc<str>, Arc<str>) = (by.into(), reason.into());
-                    self.effects.push(RunEffect::Job(Effect::Report {
-                        job: job.clone(),
-                        trace_id: trace_id.clone(),
-                        state: JobState::Cancelled,
-                        failure: Failure::fatal(crate::job::codes::CANCELLED, reason.clone()),
-                    }));
-                    self.effects.push(RunEffect::Job(Effect::Cancel { job, trace_id, by, reason }));
-                }
-                Some((job, JobState::ApprovalRequired)) => self.close(job.to_string()),
-                _ if waiting => {
-                    if let Some(step) = self.step_id(position) {
-                        self.close(self.approval_id(&step));
-                    }
-                }
-                _ => {}
-            }
+        if retry.on_exhausted == OnExhausted::Park {
+            let failure = failure.clone();
+            self.record_step(slot, |step| RunEvent::StepParked { step, failure });
+            return true;
         }
+        false
     }
+}
+
+/// A year is as good as never, and keeps the arithmetic finite.
+const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// The wait before the try that follows `attempts` tries: exponential, capped, and shortened by a random share so
+/// that failures of one moment do not return at one moment.
+fn backoff(retry: &RetrySpec, attempts: u32, seed: u64) -> Duration {
+    let initial = if retry.initial_backoff_sec > 0.0 { retry.initial_backoff_sec } else { 1.0 };
+    let multiplier = if retry.multiplier > 1.0 { retry.multiplier } else { 2.0 };
+    let exponent = i32::try_from(attempts.saturating_sub(1)).unwrap_or(i32::MAX);
+    let mut seconds = initial * multiplier.powi(exponent);
+    if retry.max_backoff_sec > 0.0 {
+        seconds = seconds.min(retry.max_backoff_sec);
+    }
+    seconds = seconds.min(LONGEST_WAIT.as_secs_f64());
+    #[expect(clippy::cast_precision_loss, reason = "53 random bits are exact in a double")]
+    let random = (seed >> 11) as f64 / (1u64 << 53) as f64;
+    Duration::from_secs_f64(seconds * (1.0 - retry.jitter.unwrap_or(0.1) * random))
 }

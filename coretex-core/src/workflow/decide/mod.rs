@@ -1,28 +1,43 @@
 //! What an input means for a run: the events to store, the questions that open or close, the effects to run after.
 //!
-//! One file per kind of input; `ready` holds what all of them lead to, the steps that may go next.
+//! One file per kind of input, and one per kind of step in `kinds`. `advance` holds what all of them lead to: steps that
+//! may go, groups that are done, and the turns that a run takes at its end.
 
+mod advance;
 mod attempt;
+mod child;
+mod dry_run;
 mod end;
+mod group;
 mod input;
-mod ready;
+mod kinds;
+mod restore;
 mod start;
+mod stop;
 mod timer;
 
 use std::{collections::VecDeque, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{Run, RunEvent, StepKind, StepStatus, StoredEvent, draft::Draft, evolve::RunMut};
+use super::{
+    Resolution, Run, RunEvent, StepKind, StepStatus, StoredEvent, WaitsFor, Workflow,
+    draft::{Changes, Draft},
+    fold::RunMut,
+    scope::RunScope,
+};
 use crate::{
     job::{
-        self, Answer, ApprovalRequest, DeadLetter, Effect, Facts, JobInput, JobState, RunId, SpecSource, StepId,
-        Subject, TenantId, WorkflowId,
+        self, Answer, ApprovalRequest, DeadLetter, Effect, Facts, Failure, JobInput, JobState, Output, RunId,
+        SpecSource, StepRunId, Subject, TenantId, WorkflowId,
     },
     value::{Value, Violation},
+    workflow::StorageOp,
 };
 
 use attempt::Attempt;
+pub use child::{ChildEffect, ChildEnd, StartChild};
+pub use restore::RestoreError;
 pub use start::{StartRun, start};
 
 /// What happened to a run, or is asked of it.
@@ -35,17 +50,64 @@ pub enum RunInput {
         /// What.
         input: JobInput,
     },
-    /// A human answered an approval step.
+    /// A human answered an approval step, or the question about a step's job.
     Answer {
         /// The step.
-        step: StepId,
+        step: StepRunId,
         /// The answer.
         answer: Answer,
+    },
+    /// Data for an `input` step.
+    Provide {
+        /// The step.
+        step: StepRunId,
+        /// By whom.
+        by: Arc<str>,
+        /// The data.
+        value: Arc<Value>,
+    },
+    /// A signal.
+    Signal {
+        /// Its name.
+        name: Arc<str>,
+        /// Its identity, by which a repeat is known; may be empty.
+        id: Arc<str>,
+        /// By whom.
+        by: Arc<str>,
+        /// What it carries.
+        payload: Arc<Value>,
+    },
+    /// An operator says how a step that waits goes on.
+    Resolve {
+        /// The step.
+        step: StepRunId,
+        /// Who.
+        by: Arc<str>,
+        /// How.
+        resolution: Resolution,
     },
     /// The alert of a notify step was published.
     Notified {
         /// The step.
-        step: StepId,
+        step: StepRunId,
+    },
+    /// What became of an artifact.
+    Stored {
+        /// The step.
+        step: StepRunId,
+        /// Which try.
+        attempt: u32,
+        /// What the step made, or why it did not.
+        result: Result<Output, Failure>,
+    },
+    /// A run that was carried out for a step ended, or could not be started.
+    Child {
+        /// The step.
+        step: StepRunId,
+        /// Which try.
+        attempt: u32,
+        /// How it ended.
+        end: ChildEnd,
     },
     /// Time has passed; `now` is among the facts.
     Tick,
@@ -63,6 +125,8 @@ pub enum RunInput {
 pub enum RunEffect {
     /// About a job.
     Job(Effect),
+    /// About a run that is carried out for a step.
+    Child(ChildEffect),
     /// Publish the alert of a notify step.
     Notify {
         /// The run.
@@ -72,11 +136,26 @@ pub enum RunEffect {
         /// Who owns it.
         tenant: TenantId,
         /// The step.
-        step: StepId,
+        step: StepRunId,
         /// What people call the step; the alert's message when it has none.
         title: Arc<str>,
         /// The rendered input.
         payload: Arc<Value>,
+    },
+    /// Keep, read or remove an artifact.
+    Store {
+        /// Who owns it.
+        tenant: TenantId,
+        /// The step.
+        step: StepRunId,
+        /// Which try.
+        attempt: u32,
+        /// What to do.
+        op: StorageOp,
+        /// Its name.
+        key: Arc<str>,
+        /// What to keep.
+        value: Option<Arc<Value>>,
     },
 }
 
@@ -100,7 +179,7 @@ impl Records {
 }
 
 /// Everything that one input leads to.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub struct Transition {
     /// Facts to store, in order.
@@ -109,6 +188,8 @@ pub struct Transition {
     pub records: Records,
     /// Things to do once the batch is durable.
     pub effects: Vec<RunEffect>,
+    /// What the events change in the state, folded already.
+    pub(crate) changes: Box<Changes>,
 }
 
 impl Transition {
@@ -135,10 +216,32 @@ pub enum Rejected {
     #[error("step `{step}` is {} and waits for no answer", status.as_str())]
     NotWaiting {
         /// The step.
-        step: StepId,
+        step: StepRunId,
         /// Its state.
         status: StepStatus,
     },
+    /// The step waits for something else.
+    #[error("step `{step}` does not wait for {wanted}")]
+    WaitsForOther {
+        /// The step.
+        step: StepRunId,
+        /// What was given.
+        wanted: &'static str,
+    },
+    /// The data does not match the schema of the step.
+    #[error("the data does not match what step `{step}` asks for: {}", list(violations))]
+    DataInvalid {
+        /// The step.
+        step: StepRunId,
+        /// Every violation found.
+        violations: Vec<Violation>,
+    },
+    /// The run has ended or is about to.
+    #[error("the run takes no signals any more")]
+    SignalTooLate,
+    /// The run holds more signals than it should.
+    #[error("the run has received {0} signals, which is the most")]
+    TooManySignals(u32),
     /// The run's input does not match the workflow's schema.
     #[error("the input does not match the workflow's input schema: {}", list(violations))]
     InputInvalid {
@@ -159,7 +262,10 @@ impl Rejected {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::UnknownStep { .. } => "step_not_found",
-            Self::NotWaiting { .. } => "step_not_waiting",
+            Self::NotWaiting { .. } | Self::WaitsForOther { .. } => "step_not_waiting",
+            Self::DataInvalid { .. } => "step_data_invalid",
+            Self::SignalTooLate => "run_ended",
+            Self::TooManySignals(_) => "too_many_signals",
             Self::InputInvalid { .. } | Self::InputNotObject(_) => "run_input_invalid",
             Self::Job(_) => "job_state",
         }
@@ -171,18 +277,19 @@ fn list(violations: &[Violation]) -> String {
 }
 
 /// Decides what `input` means for `run`. Pure: equal arguments give an equal transition. Cost grows with the steps that
-/// the input touches, and with all steps only where the run ends or time has passed.
+/// the input touches, and with all steps only where the run ends.
 ///
 /// # Errors
 /// [`Rejected`] when the input is not legal in the run's state. Repeats and late arrivals are legal and change nothing.
 pub fn decide(run: &Run, input: RunInput, facts: &Facts<'_>) -> Result<Transition, Rejected> {
     let mut machine = Machine::new(run, facts);
     machine.take(input)?;
+    machine.advance();
     Ok(machine.finish())
 }
 
 /// Effects that may not have happened yet, from the state alone: what recovery runs again. Effects repeat, inputs
-/// absorb repeats.
+/// absorb repeats. What concerns other runs lies in the outbox.
 #[must_use]
 pub fn outstanding(run: &Run, facts: &Facts<'_>) -> Vec<RunEffect> {
     let machine = Machine::new(run, facts);
@@ -190,11 +297,15 @@ pub fn outstanding(run: &Run, facts: &Facts<'_>) -> Vec<RunEffect> {
         return Vec::new();
     }
     let mut effects = Vec::new();
-    for (position, step) in run.steps.iter().enumerate() {
+    for (slot, step) in run.slots() {
+        if step.status.is_terminal() {
+            continue;
+        }
         if let Some(job) = step.job.as_ref().filter(|_| step.status != StepStatus::Pending) {
-            let spec = || Some(Attempt::of(run, position)?.spec());
+            let spec = || Some(Attempt::of(run, slot)?.spec());
             match (job.state, &job.decision, job.due_at) {
-                (JobState::Dispatched | JobState::Running, Some(decision), Some(deadline_at)) => {
+                // A worker that was told to stop shall not begin anew.
+                (JobState::Dispatched | JobState::Running, Some(decision), Some(deadline_at)) if job.stop.is_none() => {
                     effects.extend(spec().map(|spec| {
                         RunEffect::Job(Effect::Dispatch { spec, deadline_at, decision: decision.clone() })
                     }));
@@ -204,8 +315,14 @@ pub fn outstanding(run: &Run, facts: &Facts<'_>) -> Vec<RunEffect> {
                 }
                 _ => {}
             }
-        } else if step.status == StepStatus::Running && machine.is_notify(position) {
-            effects.extend(machine.notify_effect(position));
+            continue;
+        }
+        match &step.waits_for {
+            Some(WaitsFor::Alert) => effects.extend(machine.notify_effect(slot)),
+            Some(WaitsFor::Artifact { key }) if step.status == StepStatus::Running => {
+                effects.extend(machine.store_effect(slot, key, step.input.as_ref()));
+            }
+            _ => {}
         }
     }
     effects
@@ -216,31 +333,44 @@ impl Run {
     #[must_use]
     pub fn job(&self, id: &job::JobId) -> Option<(Arc<job::JobSpec>, job::Job)> {
         let (_, step, _) = id.step_parts()?;
-        let position = self.workflow.position(step)?;
-        let job = self.steps.get(position)?.job.as_deref().filter(|job| job.id == *id)?;
-        let mut job = job.clone();
+        let slot = self.slot(step)?;
+        let step = self.steps.get(slot)?;
+        let mut job = step.job.as_deref().filter(|job| job.id == *id)?.clone();
         if job.output.is_none() {
-            job.output.clone_from(&self.steps.get(position)?.output);
+            job.output.clone_from(&step.output);
         }
-        Some((Attempt::of(self, position)?.spec(), job))
+        Some((Attempt::of(self, slot)?.spec(), job))
     }
+}
+
+/// Something that a decision still has to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Todo {
+    /// A step run that may go.
+    Begin(usize),
+    /// A block in which a step ended.
+    Check(usize),
 }
 
 /// A decision in the making.
 struct Machine<'a> {
     draft: Draft<'a>,
+    workflow: &'a Workflow,
     facts: &'a Facts<'a>,
-    ready: VecDeque<usize>,
+    todo: VecDeque<Todo>,
     records: Records,
-    effects: Vec<RunEffect>,
+    /// With the step run that each is of.
+    effects: Vec<(Option<usize>, RunEffect)>,
 }
 
 impl<'a> Machine<'a> {
     fn new(run: &'a Run, facts: &'a Facts<'a>) -> Self {
+        let draft = Draft::new(run, facts.now);
         Self {
-            draft: Draft::new(run, facts.now),
+            workflow: draft.definition(),
+            draft,
             facts,
-            ready: VecDeque::new(),
+            todo: VecDeque::new(),
             records: Records::default(),
             effects: Vec::new(),
         }
@@ -248,16 +378,44 @@ impl<'a> Machine<'a> {
 
     fn finish(self) -> Transition {
         let at: Timestamp = self.facts.now;
-        let events = self.draft.events.into_iter().map(|event| StoredEvent { at, event }).collect();
-        Transition { events, records: self.records, effects: self.effects }
+        let (events, changes) = self.draft.finish();
+        Transition {
+            events: events.into_iter().map(|event| StoredEvent { at, event }).collect(),
+            records: self.records,
+            effects: self.effects.into_iter().map(|(_, effect)| effect).collect(),
+            changes: Box::new(changes),
+        }
     }
 
     fn is_over(&self) -> bool {
         self.draft.core().status.is_terminal()
     }
 
+    /// Records an event about the run.
     fn record(&mut self, event: RunEvent) {
-        self.draft.record(event);
+        self.draft.record(None, event);
+    }
+
+    /// Records an event about the step run at `slot`.
+    fn record_step(&mut self, slot: usize, event: impl FnOnce(StepRunId) -> RunEvent) {
+        if let Some(step) = self.draft.run_id(slot) {
+            self.draft.record(Some(slot), event(step));
+        }
+    }
+
+    /// The step of the step run at `slot`.
+    fn step(&self, slot: usize) -> Option<&'a super::Step> {
+        self.workflow.steps().get(self.draft.step_at(slot)?.position())
+    }
+
+    fn status(&self, slot: usize) -> StepStatus {
+        self.draft.step_at(slot).map(|step| step.status).unwrap_or_default()
+    }
+
+    /// What expressions of the step run at `slot` see.
+    fn scope(&self, slot: usize) -> RunScope<'_, Draft<'a>> {
+        let block = self.draft.step_at(slot).map_or(0, |step| step.block as usize);
+        RunScope { state: &self.draft, block }
     }
 
     /// Withdraws a question; one that this very decision asked was never asked.
@@ -269,30 +427,33 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn step_id(&self, position: usize) -> Option<StepId> {
-        self.draft.workflow().steps().get(position).map(|step| step.id.clone())
+    fn approval_id(&self, slot: usize) -> String {
+        let run = self.draft.core().id().cloned().zip(self.draft.run_id(slot));
+        run.map(|(run_id, step_id)| Subject::Step { run_id, step_id }.id()).unwrap_or_default()
     }
 
-    fn is_notify(&self, position: usize) -> bool {
-        self.draft.workflow().steps().get(position).is_some_and(|step| matches!(step.kind, StepKind::Notify))
-    }
-
-    fn approval_id(&self, step: &StepId) -> String {
-        let run = self.draft.core().id.clone();
-        run.map(|run_id| Subject::Step { run_id, step_id: step.clone() }.id()).unwrap_or_default()
-    }
-
-    fn notify_effect(&self, position: usize) -> Option<RunEffect> {
-        let workflow = self.draft.workflow();
-        let step = workflow.steps().get(position)?;
-        let core = self.draft.core();
+    fn notify_effect(&self, slot: usize) -> Option<RunEffect> {
+        let step = self.step(slot)?;
+        let info = self.draft.core().info.as_ref()?;
         Some(RunEffect::Notify {
-            run: core.id.clone()?,
-            workflow: workflow.id().clone(),
-            tenant: core.tenant.clone(),
-            step: step.id.clone(),
+            run: info.id.clone(),
+            workflow: self.workflow.id().clone(),
+            tenant: info.tenant.clone(),
+            step: self.draft.run_id(slot)?,
             title: step.title.clone(),
-            payload: self.draft.step_at(position)?.input.clone().unwrap_or_default(),
+            payload: self.draft.step_at(slot)?.input.clone().unwrap_or_default(),
+        })
+    }
+
+    fn store_effect(&self, slot: usize, key: &Arc<str>, value: Option<&Arc<Value>>) -> Option<RunEffect> {
+        let StepKind::Storage { op, .. } = &self.step(slot)?.kind else { return None };
+        Some(RunEffect::Store {
+            tenant: self.draft.core().info.as_ref()?.tenant.clone(),
+            step: self.draft.run_id(slot)?,
+            attempt: self.draft.step_at(slot)?.attempts,
+            op: *op,
+            key: key.clone(),
+            value: value.cloned(),
         })
     }
 }

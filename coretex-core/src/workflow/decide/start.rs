@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Machine, Rejected, Transition};
+use super::{Machine, Rejected, Todo, Transition};
 use crate::{
     job::{Facts, Priority, RunId, job_after},
     value::Value,
-    workflow::{Run, RunEvent, Workflow},
+    workflow::{Origin, ParentRun, RestoredState, Run, RunEvent, Workflow},
 };
 
 /// What a new run is given.
@@ -24,6 +24,36 @@ pub struct StartRun {
     pub labels: Arc<BTreeMap<String, String>>,
     /// The key under which a repeated start finds the same run.
     pub idempotency_key: Option<Arc<str>>,
+    /// How urgent its jobs are; what the input says when absent.
+    pub priority: Option<Priority>,
+    /// When it is given up at the latest, whatever its workflow says.
+    pub deadline_at: Option<jiff::Timestamp>,
+    /// No effect of it leaves the process.
+    pub dry_run: bool,
+    /// The step of another run that it is carried out for.
+    pub parent: Option<Arc<ParentRun>>,
+    /// The run that it goes on from, and the state that it takes over.
+    pub restored: Option<(Arc<Origin>, Arc<RestoredState>)>,
+}
+
+impl StartRun {
+    /// A run with `input` on the authority of `principal`, and nothing else said.
+    #[must_use]
+    pub fn new(id: RunId, input: Arc<Value>, principal: Arc<str>) -> Self {
+        Self {
+            id,
+            input,
+            principal,
+            team: "".into(),
+            labels: Arc::default(),
+            idempotency_key: None,
+            priority: None,
+            deadline_at: None,
+            dry_run: false,
+            parent: None,
+            restored: None,
+        }
+    }
 }
 
 /// Decides how a run of `workflow` begins. Pure.
@@ -43,8 +73,10 @@ pub fn start(workflow: &Arc<Workflow>, start: StartRun, facts: &Facts<'_>) -> Re
         schema.validate(&start.input).map_err(|violations| Rejected::InputInvalid { violations })?;
     }
     let text = |key: &str| start.input.get(key).and_then(Value::as_str);
-    let priority = text("priority").and_then(Priority::from_name).unwrap_or_default();
+    let priority = start.priority.or_else(|| text("priority").and_then(Priority::from_name)).unwrap_or_default();
     let memory_id = text("memory_id").map_or_else(|| format!("run:{}", start.id).into(), Arc::from);
+    let own = workflow.timeout().map(|timeout| job_after(facts.now, timeout));
+    let (origin, state) = start.restored.unzip();
     let empty = Run::new(workflow.clone());
     let mut machine = Machine::new(&empty, facts);
     machine.record(RunEvent::RunStarted {
@@ -59,9 +91,18 @@ pub fn start(workflow: &Arc<Workflow>, start: StartRun, facts: &Facts<'_>) -> Re
         priority,
         memory_id,
         idempotency_key: start.idempotency_key,
-        deadline_at: workflow.timeout().map(|timeout| job_after(facts.now, timeout)),
+        deadline_at: own.into_iter().chain(start.deadline_at).min(),
+        dry_run: start.dry_run,
+        parent: start.parent,
+        origin,
     });
-    machine.ready.extend(workflow.roots());
+    match state {
+        Some(state) => {
+            machine.record(RunEvent::RunRestored { state });
+            machine.resume();
+        }
+        None => machine.todo.extend(workflow.roots().iter().map(|root| Todo::Begin(*root))),
+    }
     machine.advance();
     Ok(machine.finish())
 }

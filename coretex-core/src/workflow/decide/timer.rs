@@ -3,7 +3,7 @@
 use super::{Machine, attempt::Attempt};
 use crate::{
     job::{self, Failure, JobInput, codes},
-    workflow::{RunEvent, StepKind, StepStatus, evolve::RunMut},
+    workflow::{Cause, Phase, StepKind, StepStatus, WaitsFor, fold::RunMut},
 };
 
 impl Machine<'_> {
@@ -13,40 +13,53 @@ impl Machine<'_> {
         if self.is_over() {
             return;
         }
-        if self.draft.core().deadline_at.is_some_and(|deadline| deadline <= now) {
-            self.stop_open_steps("coretex", "the run was not done in time");
-            self.record(RunEvent::RunTimedOut);
-            return;
+        let core = self.draft.core();
+        if core.phase == Phase::Forward && core.deadline_at.is_some_and(|deadline| deadline <= now) {
+            return self.unwind(Cause::TimedOut);
         }
-        for position in 0..self.draft.workflow().steps().len() {
-            let due = self.draft.step_at(position).and_then(|step| step.next_due()).is_some_and(|due| due <= now);
+        for slot in self.draft.base().due_by(now) {
+            let due = self.draft.step_at(slot).and_then(|step| step.next_due()).is_some_and(|due| due <= now);
             if due && !self.is_over() {
-                self.step_due(position);
+                self.step_due(slot);
             }
         }
-        self.advance();
     }
 
-    fn step_due(&mut self, position: usize) {
-        let workflow = self.draft.workflow().clone();
-        let Some((step, state)) = workflow.steps().get(position).zip(self.draft.step_at(position)) else { return };
+    fn step_due(&mut self, slot: usize) {
+        let Some((step, state)) = self.step(slot).zip(self.draft.step_at(slot)) else { return };
         match (&step.kind, state.status) {
-            (StepKind::Job { .. }, StepStatus::Pending) => self.open_attempt(position),
+            (_, StepStatus::Pending) => self.open_next(slot, step),
+            (StepKind::Delay(_), StepStatus::Running) => self.succeed(slot, None),
+            (_, StepStatus::Waiting) if state.waits_for == Some(WaitsFor::Answer) => {
+                let id = self.approval_id(slot);
+                self.close(id);
+                self.time_out(slot, Failure::fatal(codes::APPROVAL_EXPIRED, "nobody answered in time"));
+            }
+            (_, StepStatus::Waiting) if matches!(state.waits_for, Some(WaitsFor::Data | WaitsFor::Signal { .. })) => {
+                self.time_out(slot, Failure::fatal(codes::TIMEOUT, "what the step waits for did not come in time"));
+            }
             (StepKind::Job { .. }, _) => {
-                let Some((job, attempt)) = state.job.as_deref().zip(Attempt::of(&self.draft, position)) else { return };
+                let Some((job, attempt)) = state.job.as_deref().zip(Attempt::of(&self.draft, slot)) else { return };
                 let before = job.state;
                 // A tick is legal in every state of a job.
                 if let Ok(moves) = job::decide(job, &attempt, JobInput::Tick, self.facts) {
-                    self.absorb(position, before, moves);
+                    self.absorb(slot, before, moves);
                 }
             }
-            (StepKind::Delay { .. }, StepStatus::Running) => self.succeed(position, None),
-            (StepKind::Approval, StepStatus::Waiting) => {
-                self.close(self.approval_id(&step.id));
-                let failure = Failure::fatal(codes::APPROVAL_EXPIRED, "nobody answered in time");
-                self.record(RunEvent::StepTimedOut { step: step.id.clone(), failure: failure.clone() });
-                self.fail_run(position, failure);
+            (_, StepStatus::Running) if state.group.is_some() => {
+                let failure = Failure::fatal(codes::TIMEOUT, "the group was not done in time");
+                self.stop_group(slot, Some(failure), true);
             }
+            _ => {}
+        }
+    }
+
+    /// The wait before the next try is over.
+    fn open_next(&mut self, slot: usize, step: &crate::workflow::Step) {
+        match &step.kind {
+            StepKind::Job { .. } => self.open_attempt(slot),
+            StepKind::Storage { .. } => self.store(slot),
+            StepKind::Subworkflow { .. } => self.start_child(slot),
             _ => {}
         }
     }

@@ -1,0 +1,48 @@
+//! `delay`: a time passes.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::super::Machine;
+use crate::{
+    job::{Failure, job_after, whole_micros},
+    value::Value,
+    workflow::{Delay, RunEvent, definition::duration_of, fold::RunMut},
+};
+
+impl Machine<'_> {
+    pub(super) fn begin_delay(&mut self, slot: usize, delay: &Delay) {
+        let now = self.facts.now;
+        let until = match delay {
+            Delay::For(wait) => job_after(now, *wait),
+            Delay::ForTemplate(template) => {
+                let Some(value) = self.render(slot, Some(template), "`delay`") else { return };
+                match value.as_deref().and_then(duration_of) {
+                    Some(wait) => job_after(now, wait),
+                    None => return self.bad_time(slot, "`delay`", value.as_ref(), "a length of time such as `1h 30m`"),
+                }
+            }
+            Delay::Until(template) => {
+                let Some(value) = self.render(slot, Some(template), "`delay_until`") else { return };
+                match value.as_deref().and_then(Value::as_str).and_then(|text| text.parse::<Timestamp>().ok()) {
+                    Some(until) => whole_micros(until),
+                    None => {
+                        let wanted = "a point in time such as `2026-01-31T12:00:00Z`";
+                        return self.bad_time(slot, "`delay_until`", value.as_ref(), wanted);
+                    }
+                }
+            }
+        };
+        if until <= now || self.draft.core().is_dry_run() {
+            self.succeed(slot, None);
+        } else {
+            self.record_step(slot, |step| RunEvent::StepDelayed { step, until });
+        }
+    }
+
+    fn bad_time(&mut self, slot: usize, field: &str, value: Option<&Arc<Value>>, wanted: &str) {
+        let found = value.map_or_else(|| "nothing".to_owned(), |value| format!("`{value}`"));
+        self.fail(slot, Failure::fatal("time_invalid", format!("{field} gave {found}, which is not {wanted}")));
+    }
+}

@@ -1,0 +1,87 @@
+//! Stopping what is under way: questions are withdrawn, workers and other runs are told and waited for.
+
+use std::sync::Arc;
+
+use super::{Machine, RunEffect, Todo};
+use crate::{
+    job::{self, Effect, JobInput, JobState, job_after},
+    workflow::{ChildEffect, RunEvent, StepStatus, WaitsFor, fold::RunMut},
+};
+
+impl Machine<'_> {
+    /// Withdraws the questions of `slots`, before the event that cancels them.
+    pub(super) fn withdraw_questions(&mut self, slots: &[usize]) {
+        for slot in slots {
+            let Some(state) = self.draft.step_at(*slot) else { continue };
+            match (&state.waits_for, state.job.as_ref().map(|job| (job.state, job.id.to_string()))) {
+                (Some(WaitsFor::Answer), _) => {
+                    let id = self.approval_id(*slot);
+                    self.close(id);
+                }
+                (_, Some((JobState::ApprovalRequired, id))) if state.status == StepStatus::Waiting => self.close(id),
+                _ => {}
+            }
+        }
+    }
+
+    /// Tells whoever has a part of `slots` to stop. What this very decision was about to send stays here.
+    pub(super) fn stop(&mut self, slots: &[usize], by: &Arc<str>, reason: &Arc<str>) {
+        let until = job_after(self.facts.now, self.facts.stop_grace);
+        for slot in slots {
+            let slot = *slot;
+            if let Some(block) = self.draft.step_at(slot).map(|step| step.block as usize) {
+                self.todo.push_back(Todo::Check(block));
+            }
+            if self.status(slot).is_terminal() {
+                // A question to a remote kernel, or an alert, that is not needed any more.
+                self.take_back(slot);
+                continue;
+            }
+            let Some(state) = self.draft.step_at(slot) else { continue };
+            if state.group.is_some() {
+                continue;
+            }
+            let child = match &state.waits_for {
+                Some(WaitsFor::Child { run }) => Some(run.clone()),
+                _ => None,
+            };
+            let is_job = state.job.as_ref().is_some_and(|job| job.state.is_in_flight());
+            if self.take_back(slot) {
+                if is_job {
+                    self.drop_job(slot, by, reason);
+                } else {
+                    self.cancelled(slot);
+                }
+            } else if let Some(run) = child {
+                self.record_step(slot, |step| RunEvent::ChildStopping { step });
+                let effect = ChildEffect::StopChild { run, by: by.clone(), reason: reason.clone() };
+                self.effects.push((Some(slot), RunEffect::Child(effect)));
+            } else if is_job {
+                let stop = JobInput::Stop { by: by.clone(), reason: reason.clone(), until };
+                let Some(attempt) = super::Attempt::of(&self.draft, slot) else { continue };
+                let Some(job) = self.draft.step_at(slot).and_then(|step| step.job.as_deref()) else { continue };
+                let before = job.state;
+                // A stop is legal in every state of a job.
+                if let Ok(moves) = job::decide(job, &attempt, stop, self.facts) {
+                    self.absorb(slot, before, moves);
+                }
+            }
+        }
+    }
+
+    /// Takes back what this very decision was about to send for the step run at `slot`. `false` when there is nothing.
+    fn take_back(&mut self, slot: usize) -> bool {
+        let before = self.effects.len();
+        self.effects.retain(|(of, effect)| {
+            let is_sent_first = matches!(
+                effect,
+                RunEffect::Job(Effect::Dispatch { .. } | Effect::AskPolicy { .. })
+                    | RunEffect::Notify { .. }
+                    | RunEffect::Store { .. }
+                    | RunEffect::Child(ChildEffect::StartChild(_))
+            );
+            *of != Some(slot) || !is_sent_first
+        });
+        self.effects.len() < before
+    }
+}

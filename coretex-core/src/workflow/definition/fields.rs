@@ -1,0 +1,94 @@
+//! Fields: which belong to which kind of step, and the numbers that they may hold.
+
+use super::compile::Compiler;
+use crate::workflow::{CaseMatch, RetrySpec, StepSpec, StepType};
+
+/// Longest time that a definition may name, in seconds: ten years.
+const MAX_SECONDS: i64 = 10 * 366 * 24 * 3600;
+
+impl Compiler {
+    /// Refuses fields that mean nothing where they stand. Established fields are taken anywhere, as they always were.
+    pub(super) fn fields(&mut self, path: &str, spec: &StepSpec) {
+        use StepType::{Loop, Parallel, Signal, Storage, Subworkflow, Switch, Transform};
+        let kind = spec.kind;
+        let misplaced = [
+            ("steps", !spec.steps.is_empty() && !kind.is_group(), "`type: parallel` or `type: loop`"),
+            ("join", spec.join.is_some() && kind != Parallel, "`type: parallel`"),
+            ("while", !spec.while_.is_empty() && kind != Loop, "`type: loop`"),
+            ("until", !spec.until.is_empty() && kind != Loop, "`type: loop`"),
+            ("max_iterations", spec.max_iterations != 0 && kind != Loop, "`type: loop`"),
+            ("carry", spec.carry.is_some() && kind != Loop, "`type: loop`"),
+            ("next", spec.next.is_some() && kind != Loop, "`type: loop`"),
+            ("cases", !spec.cases.is_empty() && kind != Switch, "`type: switch`"),
+            ("match", spec.matches != CaseMatch::First && kind != Switch, "`type: switch`"),
+            ("default", !spec.default.is_empty() && kind != Switch, "`type: switch`"),
+            ("signal", !spec.signal.is_empty() && kind != Signal, "`type: signal`"),
+            ("output", spec.output.is_some() && kind != Transform, "`type: transform`"),
+            ("storage", spec.storage.is_some() && kind != Storage, "`type: storage`"),
+            ("workflow", !spec.workflow.is_empty() && kind != Subworkflow, "`type: subworkflow`"),
+            ("workflow_digest", !spec.workflow_digest.is_empty() && kind != Subworkflow, "`type: subworkflow`"),
+            ("on_item_error", spec.on_item_error.is_some() && spec.for_each.is_empty(), "`for_each`"),
+            ("max_parallel", spec.max_parallel != 0 && spec.for_each.is_empty(), "`for_each`"),
+        ];
+        for (field, _, place) in misplaced.into_iter().filter(|(_, is_misplaced, _)| *is_misplaced) {
+            self.problem(
+                "field_misplaced",
+                format!("{path}.{field}"),
+                format!("`{field}` belongs to a step with {place}"),
+                "remove it, or change the step",
+            );
+        }
+        self.seconds(&format!("{path}.timeout_sec"), spec.timeout_sec);
+        self.seconds(&format!("{path}.delay_sec"), spec.delay_sec);
+        if let Some(retry) = &spec.retry {
+            self.retry(path, retry);
+        }
+    }
+
+    fn retry(&mut self, path: &str, retry: &RetrySpec) {
+        let numbers = [
+            ("initial_backoff_sec", retry.initial_backoff_sec),
+            ("max_backoff_sec", retry.max_backoff_sec),
+            ("multiplier", retry.multiplier),
+        ];
+        for (name, number) in numbers {
+            #[expect(clippy::cast_precision_loss, reason = "a bound, not a count")]
+            let limit = MAX_SECONDS as f64;
+            if !(0.0..=limit).contains(&number) {
+                self.problem(
+                    "out_of_range",
+                    format!("{path}.retry.{name}"),
+                    format!("{number} is out of range"),
+                    "use a number from 0 to ten years of seconds",
+                );
+            }
+        }
+        if retry.jitter.is_some_and(|jitter| !(0.0..=1.0).contains(&jitter)) {
+            self.problem(
+                "out_of_range",
+                format!("{path}.retry.jitter"),
+                "it is out of range",
+                "use a number from 0 to 1",
+            );
+        }
+        if retry.max_retries > 10_000 {
+            self.problem(
+                "out_of_range",
+                format!("{path}.retry.max_retries"),
+                format!("{} is more than 10000", retry.max_retries),
+                "use at most 10000",
+            );
+        }
+    }
+
+    pub(super) fn seconds(&mut self, path: &str, seconds: i64) {
+        if !(0..=MAX_SECONDS).contains(&seconds) {
+            self.problem(
+                "out_of_range",
+                path,
+                format!("{seconds} seconds are out of range"),
+                format!("use 0 to {MAX_SECONDS}"),
+            );
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! One step run: how it ends, and what its end means for those that wait for it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Place, RunMut, place::of_step};
+use crate::{
+    job::{Failure, JobState, Output},
+    value::Value,
+    workflow::{Role, StepRun, StepStatus, WaitsFor, definition::EdgeKind},
+};
+
+/// How a step ended, as those see it that wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Release<'a> {
+    /// Well. A switch with the steps that it chose.
+    Done(Option<&'a [Arc<str>]>),
+    /// It was not needed; what waits for it goes on.
+    Gate,
+    /// No way led to it.
+    NotTaken,
+    /// It failed for good.
+    Failed,
+    /// It was not begun because a step that it waits for failed.
+    Broken,
+}
+
+/// What a step run counts for in the run's counters.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Weight {
+    open: u32,
+    waiting: u32,
+    in_flight: u32,
+    asking: u32,
+    children: u32,
+}
+
+fn weigh(step: &StepRun) -> Weight {
+    if step.status.is_terminal() {
+        return Weight::default();
+    }
+    let is_open = step.status != StepStatus::Pending;
+    let job = step.job.as_ref().filter(|_| is_open).map(|job| (job.state, job.due_at));
+    let confirmed = !matches!(step.waits_for, Some(WaitsFor::Alert | WaitsFor::Artifact { .. }));
+    Weight {
+        open: 1,
+        waiting: u32::from(step.status == StepStatus::Waiting),
+        in_flight: u32::from(job.is_some_and(|(state, _)| state.is_in_flight())),
+        asking: u32::from(
+            (is_open && !confirmed) || job.is_some_and(|(state, due)| state == JobState::Pending && due.is_none()),
+        ),
+        children: u32::from(is_open && matches!(step.waits_for, Some(WaitsFor::Child { .. }))),
+    }
+}
+
+/// Changes a step run and keeps what follows from it: the run's counters, its block, and what is looked up by time.
+pub(super) fn with_step(run: &mut impl RunMut, slot: usize, change: impl FnOnce(&mut StepRun)) {
+    let Some(step) = run.step_at_mut(slot) else { return };
+    let before = weigh(step);
+    let place = Place::of(step);
+    change(step);
+    let after = weigh(step);
+    let (position, block) = (step.position(), step.block as usize);
+    run.reindex(slot, &place);
+    if before == after {
+        return;
+    }
+    let core = run.core_mut();
+    for (count, before, after) in [
+        (&mut core.waiting, before.waiting, after.waiting),
+        (&mut core.in_flight, before.in_flight, after.in_flight),
+        (&mut core.asking, before.asking, after.asking),
+        (&mut core.children, before.children, after.children),
+    ] {
+        *count = (*count + after).saturating_sub(before);
+    }
+    let counts = run.workflow().steps().get(position).is_some_and(|step| step.role != Role::Compensation);
+    if before.open > after.open && counts {
+        super::group::step_ended(run, block);
+    }
+}
+
+pub(super) fn end(step: &mut StepRun, status: StepStatus, at: Timestamp, failure: Option<Failure>) {
+    step.status = status;
+    step.completed_at = Some(at);
+    step.due_at = None;
+    step.waits_for = None;
+    step.failure = failure;
+}
+
+/// The step run is done; `output` where that is not its job's.
+pub(super) fn succeeded(run: &mut impl RunMut, at: Timestamp, slot: usize, output: Option<&Arc<Value>>) {
+    finish(run, at, slot, output);
+    release(run, slot, Release::Done(None));
+}
+
+/// A switch chose `taken`.
+pub(super) fn switched(run: &mut impl RunMut, at: Timestamp, slot: usize, cases: &[Arc<str>], taken: &[Arc<str>]) {
+    let names = |names: &[Arc<str>]| names.iter().map(|name| Value::String(name.to_string())).collect::<Vec<_>>();
+    let output = serde_json::json!({"cases": names(cases), "taken": names(taken)});
+    finish(run, at, slot, Some(&Arc::new(output)));
+    release(run, slot, Release::Done(Some(taken)));
+}
+
+fn finish(run: &mut impl RunMut, at: Timestamp, slot: usize, output: Option<&Arc<Value>>) {
+    let seq = run.core().seq;
+    let position = run.step_at(slot).map_or(0, StepRun::position);
+    let undoable = run.workflow().steps().get(position).is_some_and(|step| step.compensation.is_some());
+    let mut written = None;
+    with_step(run, slot, |step| {
+        end(step, StepStatus::Succeeded, at, None);
+        step.started_at = step.started_at.or(Some(at));
+        if let Some(value) = output {
+            step.output = Some(Output { value: Some(value.clone()), ..Output::default() });
+        } else if let Some(job) = &mut step.job {
+            step.output = job.output.take();
+        }
+        if undoable {
+            step.done_at = seq;
+        }
+        written.clone_from(&step.output);
+    });
+    write_context(run, position, written);
+}
+
+/// The step run failed for good.
+pub(super) fn failed(run: &mut impl RunMut, at: Timestamp, slot: usize, status: StepStatus, failure: &Failure) {
+    let Some(state) = run.step_at(slot) else { return };
+    let (position, block) = (state.position(), state.block as usize);
+    let workflow = run.workflow().clone();
+    let Some((step, scope)) = workflow.at(position) else { return };
+    let goes_on = step.handled || step.continue_on_error || scope.tolerant;
+    if step.role == Role::Compensation {
+        run.core_mut().undo_failure.get_or_insert_with(|| failure.clone());
+    } else if !goes_on && let Some(block) = run.block_at_mut(block) {
+        block.failed = block.failed.or(u32::try_from(slot).ok());
+    }
+    with_step(run, slot, |step| end(step, status, at, Some(failure.clone())));
+    if goes_on {
+        release(run, slot, Release::Failed);
+    }
+}
+
+/// Tells the steps that wait for the one at `slot` how it ended.
+pub(super) fn release(run: &mut impl RunMut, slot: usize, how: Release<'_>) {
+    let workflow = run.workflow().clone();
+    let Some(step) = run.step_at(slot).and_then(|state| workflow.steps().get(state.position())) else { return };
+    for edge in &step.dependents {
+        let Some(target) = workflow.steps().get(edge.to) else { continue };
+        let is_taken = match (how, edge.kind) {
+            (Release::Done(Some(chosen)), EdgeKind::Choice) => chosen.iter().any(|id| **id == *target.id.as_str()),
+            (Release::Done(_) | Release::Gate, EdgeKind::Success) => true,
+            (Release::Failed, EdgeKind::Failure) => true,
+            (Release::Failed, EdgeKind::Success | EdgeKind::Choice) => step.continue_on_error,
+            _ => false,
+        };
+        let is_broken = edge.kind != EdgeKind::Failure
+            && (how == Release::Broken || (how == Release::Failed && !step.handled && !step.continue_on_error));
+        // A handler runs because something failed, whatever else it waits for.
+        let counts = edge.kind == EdgeKind::Failure || target.role != Role::Handler;
+        let Some(waiting) = of_step(run, slot, edge.to) else { continue };
+        if let Some(waiting) = run.step_at_mut(waiting) {
+            waiting.open_edges = waiting.open_edges.saturating_sub(1);
+            waiting.is_taken |= is_taken && counts;
+            waiting.is_broken |= is_broken;
+        }
+    }
+}
+
+fn write_context(run: &mut impl RunMut, position: usize, output: Option<Output>) {
+    let workflow = run.workflow().clone();
+    let path = workflow.steps().get(position).and_then(|step| step.output_path.as_ref());
+    let Some((path, output)) = path.zip(output) else { return };
+    let context = Arc::make_mut(&mut run.core_mut().context);
+    // The path was checked with the definition; what it cannot be written over stays as it is.
+    let _unwritable = path.set(context, shown(&output));
+}
+
+/// An output as it stands in a value: itself, or the pointer to it.
+pub(super) fn shown(output: &Output) -> Value {
+    match (&output.value, &output.pointer) {
+        (Some(value), _) => Value::clone(value),
+        (None, Some(pointer)) => Value::String(pointer.as_ref().to_owned()),
+        (None, None) => Value::Null,
+    }
+}
