@@ -1,0 +1,137 @@
+//! From a decision to its batch, and what became of it.
+
+use super::{
+    Command, Executor,
+    entry::{Pending, Phase},
+};
+use crate::{
+    job::JobInput,
+    plane::{Input, State, Transition},
+    runtime::{
+        batch,
+        commit::{Committed, Group},
+        keys::AggregateId,
+        shared::Work,
+        timers::Arm,
+    },
+    workflow::{RunInput, Wake},
+};
+
+impl Executor {
+    /// Folds a transition in and sends its batch. `begun` when the state already holds the first event.
+    pub(super) fn commit(&mut self, command: Command, transition: Transition, begun: bool) {
+        let aggregate = command.aggregate.clone();
+        if transition.is_empty() {
+            // A timer that fired early, by a clock that was set back since, is set anew.
+            self.rearm(&aggregate);
+            let wake = self.entries.get(&aggregate).and_then(|entry| entry.state.as_ref()).map(State::wake);
+            if let (Some(Wake::At(due)), Work::Input(Input::Run(RunInput::Tick) | Input::Job(JobInput::Tick))) =
+                (wake, &command.work)
+            {
+                let _gone = self.shared.timers.send(Arm { due, aggregate: aggregate.clone() });
+            }
+            return self.answer_in_order(command, Ok(()));
+        }
+        let Some(entry) = self.entries.get_mut(&aggregate) else { return };
+        let Some(state) = &mut entry.state else { return };
+        let head = if begun { 0 } else { state.head() };
+        for event in transition.events.iter().skip(usize::from(begun)) {
+            state.apply(event);
+        }
+        let start = match &command.work {
+            Work::Start { start, .. } => Some(&**start),
+            _ => None,
+        };
+        match batch::prepare(&aggregate, head, &transition, state, &mut entry.kept, start) {
+            Ok(prepared) => {
+                self.members.push(aggregate.clone());
+                self.batches.push(prepared.batch);
+                self.under_way += 1;
+                entry.pending.push_back(Pending {
+                    command,
+                    sent: true,
+                    effects: transition.effects,
+                    outbox: prepared.outbox,
+                    arm: prepared.arm,
+                    answer: Ok(()),
+                });
+                self.rearm(&aggregate);
+            }
+            Err(error) => {
+                // The state was changed in memory only: forget it, so that the next input finds what is stored.
+                // The work that waits for its predecessors keeps its place in front.
+                entry.state = None;
+                entry.refused = Some(error);
+                if entry.pending.iter().all(|pending| !pending.sent) {
+                    entry.redo.extend(entry.pending.drain(..).map(|pending| pending.command));
+                    entry.blamed = entry.redo.len();
+                    entry.redo.push(command);
+                    entry.phase = Phase::Draining;
+                    self.drained(&aggregate);
+                } else {
+                    // Batches before it are on their way: decided again when they are done, and refused then.
+                    entry.refused = None;
+                    entry.phase = Phase::Draining;
+                    entry.pending.push_back(Pending {
+                        command,
+                        sent: false,
+                        effects: Vec::new(),
+                        outbox: Vec::new(),
+                        arm: None,
+                        answer: Ok(()),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Arms the timer of a run that a worker has a job of; the others have a durable one.
+    pub(super) fn rearm(&mut self, aggregate: &AggregateId) {
+        let Some(entry) = self.entries.get_mut(aggregate) else { return };
+        let due = match &entry.state {
+            Some(state) if state.wake() == Wake::Hot => state.next_due(),
+            _ => None,
+        };
+        // A timer that fires early finds nothing due and is set anew; moving it for every step would cost more.
+        if due == entry.timer || due.is_some_and(|due| entry.timer.is_some_and(|armed| armed <= due)) {
+            return;
+        }
+        if let Some(old) = entry.timer.take() {
+            self.timers.remove(&(old, aggregate.clone()));
+        }
+        if let Some(due) = due {
+            self.timers.insert((due, aggregate.clone()));
+        }
+        entry.timer = due;
+    }
+
+    pub(super) fn flush(&mut self) {
+        if self.batches.is_empty() {
+            return;
+        }
+        let group = Group {
+            executor: self.index,
+            members: std::mem::take(&mut self.members),
+            batches: std::mem::take(&mut self.batches),
+        };
+        if self.groups.send(group).is_err() {
+            tracing::error!("the commit pipeline has gone; nothing more is accepted");
+        }
+    }
+
+    pub(super) fn take_committed(&mut self, committed: Committed) {
+        for (aggregate, result) in committed.members.into_iter().zip(committed.results) {
+            self.under_way = self.under_way.saturating_sub(1);
+            let Some(entry) = self.entries.get_mut(&aggregate) else { continue };
+            // What waits in front of the batch was decided before it and is settled by its predecessor.
+            let Some(pending) = entry.pending.front_mut() else { continue };
+            match result {
+                Ok(_) => {
+                    pending.sent = false;
+                    self.settle(&aggregate);
+                }
+                Err(error) => self.refuse(&aggregate, error),
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What an executor holds of one aggregate.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+
+use super::Command;
+use crate::{
+    plane::State,
+    ports::{Key, StoreError},
+    runtime::{PlaneError, batch::Kept},
+    workflow::{Run, RunEffect},
+};
+
+/// Something decided whose batch, or whose predecessor's, is on its way.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) command: Command,
+    /// Whether a batch was sent for it; otherwise it waits for those before it.
+    pub(super) sent: bool,
+    pub(super) effects: Vec<RunEffect>,
+    pub(super) outbox: Vec<(usize, Key)>,
+    pub(super) arm: Option<Timestamp>,
+    pub(super) answer: Result<(), PlaneError>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The state is being read; inputs queue.
+    Loading,
+    /// As `Loading`, after a wait. Inputs queue without holding time; deliveries go back to the bus, which holds time
+    /// for what it has handed out and keeps them as well as we can.
+    BackingOff,
+    /// It is begun without having looked whether it is there. Inputs queue: decided on top of a beginning that is then
+    /// refused, they could fit the head of the stream that is really there.
+    Beginning,
+    /// Inputs are decided.
+    Ready,
+    /// A batch was refused; those after it come back refused, then the state is read again.
+    Draining,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) phase: Phase,
+    pub(super) state: Option<State>,
+    pub(super) kept: Kept,
+    pub(super) pending: VecDeque<Pending>,
+    pub(super) queue: VecDeque<Command>,
+    pub(super) redo: Vec<Command>,
+    pub(super) refused: Option<StoreError>,
+    /// Whose batch was refused first, by its place among what is decided again.
+    pub(super) blamed: usize,
+    /// What the entry counts for among the idle ones; 0 when it is not idle.
+    pub(super) counted: usize,
+    /// A batch may have been applied whose effects did not run.
+    pub(super) unsure: bool,
+    pub(super) timer: Option<Timestamp>,
+    pub(super) waiters: Vec<oneshot::Sender<Result<Arc<Run>, PlaneError>>>,
+    pub(super) stamp: u64,
+}
+
+impl Entry {
+    pub(super) fn new(phase: Phase) -> Self {
+        Self {
+            phase,
+            state: None,
+            kept: Kept::nothing(),
+            pending: VecDeque::new(),
+            queue: VecDeque::new(),
+            redo: Vec::new(),
+            refused: None,
+            blamed: 0,
+            counted: 0,
+            unsure: false,
+            timer: None,
+            waiters: Vec::new(),
+            stamp: 0,
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase == Phase::Ready && self.pending.is_empty() && self.queue.is_empty() && self.waiters.is_empty()
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        match &self.state {
+            Some(State::Run(run)) => run.weight(),
+            _ => 1_024,
+        }
+    }
+}
