@@ -49,6 +49,14 @@ impl CompileOptions {
         self
     }
 
+    /// Adds one root variable, such as `carry` inside of a loop. Words that the language reserves (`loop`) can be
+    /// roots too.
+    #[must_use]
+    pub fn with_root(mut self, root: &str) -> Self {
+        self.roots.insert(root.to_owned());
+        self
+    }
+
     /// Takes root variables away, such as `item` and `index` outside of a `for_each`.
     #[must_use]
     pub fn without_roots(mut self, roots: &[&str]) -> Self {

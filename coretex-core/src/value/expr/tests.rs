@@ -322,6 +322,20 @@ fn roots_can_be_narrowed() {
 }
 
 #[test]
+fn roots_can_be_added_for_one_place() {
+    let plain = CompileOptions::new();
+    let inside = plain.clone().with_root("loop").with_root("carry").with_root("error");
+    let scope = json!({"loop": {"index": 2}, "carry": [1], "error": {"code": "x"}});
+    for text in ["loop.index", "loop.index + 1 > 2 && carry[0] == 1", "error.code == 'x' ? loop : carry"] {
+        assert!(Expr::compile(text, &plain).is_err(), "{text}");
+        assert!(Expr::compile(text, &inside).unwrap().evaluate_bool(&scope).unwrap(), "{text}");
+    }
+    let error = Expr::compile("cary[0]", &inside).unwrap_err();
+    assert_eq!(error.hint(), Some("did you mean `carry`?"));
+    assert!(Expr::compile("carry", &inside.without_roots(&["carry"])).is_err());
+}
+
+#[test]
 fn objects_are_looked_up_and_listed_only_when_needed() {
     struct Steps;
     struct Step;
