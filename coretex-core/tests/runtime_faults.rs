@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use coretex_core::{
     governance::Principal,
-    job::{Answer, RunId, StepId, TenantId, WorkflowId},
+    job::{Answer, RunId, StepRunId, TenantId, WorkflowId},
     ports::{Key, Scan},
     protocol::subjects,
     runtime::{PlaneError, StartRequest},
@@ -188,7 +188,7 @@ fn nothing_is_decided_on_top_of_a_start_that_may_be_refused() {
         let run = plane.start("w", json!({"n": 1})).await?;
         plane.crash_and_restart().await?;
         let control = plane.plane()?;
-        let step = StepId::parse("q")?;
+        let step = StepRunId::parse("q")?;
         let answer = Answer { approved: true, by: "ann".into(), role: "".into(), reason: "".into(), note: "".into() };
         let again = StartRequest::new(WorkflowId::parse("w")?, json!({"n": 2})).run_id(run.clone());
         let (started, answered) = plane

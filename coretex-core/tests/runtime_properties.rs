@@ -10,7 +10,7 @@
 use std::{sync::Arc, time::Duration};
 
 use coretex_core::{
-    job::{Answer, Facts, JobId, JobInput, JobResult, JobStatusReport, Output, RunId, StepId},
+    job::{Answer, Facts, JobId, JobInput, JobResult, JobStatusReport, Output, RunId, StepRunId},
     policy::{Outcome, fixed},
     ports::{PolicyEngine, PolicySnapshot},
     scheduler::Routes,
@@ -39,6 +39,7 @@ impl World {
             policy: &*self.policy,
             routes: &self.routes,
             default_job_timeout: Duration::from_secs(9_000),
+            stop_grace: Duration::from_secs(10),
             payload_limits: coretex_core::value::Limits::default(),
         }
     }
@@ -68,14 +69,7 @@ fn graph(rng: &mut Rng) -> Arc<Workflow> {
 }
 
 fn begin(workflow: &Arc<Workflow>, world: &World) -> (Run, Vec<RunEffect>) {
-    let start_run = StartRun {
-        id: RunId::parse("run").unwrap(),
-        input: Arc::new(json!({"n": 3})),
-        principal: "test".into(),
-        team: "".into(),
-        labels: Arc::default(),
-        idempotency_key: None,
-    };
+    let start_run = StartRun::new(RunId::parse("run").unwrap(), Arc::new(json!({"n": 3})), "test".into());
     let transition = start(workflow, start_run, &world.facts(0)).unwrap();
     let mut run = Run::new(workflow.clone());
     run.replay(&transition.events);
@@ -99,9 +93,9 @@ fn due(run: &Run) -> Vec<RunInput> {
     for (id, step) in run.steps().filter(|(_, step)| !step.status.is_terminal()) {
         match (step.status, &step.job) {
             (StepStatus::Running, Some(job)) => inputs.push(finished(&job.id)),
-            (StepStatus::Running, None) => inputs.push(RunInput::Notified { step: StepId::parse(id).unwrap() }),
+            (StepStatus::Running, None) => inputs.push(RunInput::Notified { step: id }),
             (StepStatus::Waiting, _) => {
-                inputs.push(RunInput::Answer { step: StepId::parse(id).unwrap(), answer: answer() });
+                inputs.push(RunInput::Answer { step: id, answer: answer() });
             }
             _ => {}
         }
@@ -201,7 +195,7 @@ fn events_read_back_from_their_text_fold_to_the_same_state() {
 #[test]
 fn inputs_that_are_not_legal_leave_the_state_as_it_is() {
     let world = World::new();
-    let step = |id: &str| StepId::parse(id).unwrap();
+    let step = |id: &str| id;
     for seed in 0..SEEDS {
         let mut rng = Rng::new(seed);
         let workflow = graph(&mut rng);

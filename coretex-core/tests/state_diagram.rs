@@ -34,7 +34,7 @@ const STATES: [JobState; 10] = [
     JobState::Denied,
 ];
 /// Inputs by the names that the page gives them; `early` is a tick before anything is due, which the page does not name.
-const INPUTS: [&str; 11] = [
+const INPUTS: [&str; 12] = [
     "started",
     "approved",
     "rejected",
@@ -42,6 +42,7 @@ const INPUTS: [&str; 11] = [
     "due",
     "early",
     "cancel",
+    "stop",
     "undeliverable",
     "result_succeeded",
     "result_failed",
@@ -145,6 +146,8 @@ fn spec() -> Arc<JobSpec> {
         workflow: None,
         run: None,
         step: None,
+        item: None,
+        index: None,
         timeout: None,
         input: Arc::new(Value::Null),
     })
@@ -179,6 +182,11 @@ fn input(name: &str, verdict: &str) -> JobInput {
         "judged" => JobInput::Judged(decision(verdict).expect("an answer is a decision")),
         "due" | "early" => JobInput::Tick,
         "cancel" => JobInput::Cancel { by: "ada".into(), reason: "".into() },
+        "stop" => JobInput::Stop {
+            by: "ada".into(),
+            reason: "".into(),
+            until: now() + jiff::SignedDuration::from_secs(10),
+        },
         "undeliverable" => JobInput::Undeliverable(Failure::fatal("dispatch_failed", "no bus")),
         "result_succeeded" => finished(JobStatusReport::Succeeded(Output::default())),
         "result_failed" => finished(JobStatusReport::Failed(Failure::retryable("x", "x"))),
@@ -199,6 +207,7 @@ fn world<T>(verdict: &str, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
         policy: &policy,
         routes: &routes,
         default_job_timeout,
+        stop_grace: Duration::from_secs(10),
         payload_limits: coretex_core::value::Limits::default(),
     })
 }

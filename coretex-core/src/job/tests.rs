@@ -27,6 +27,8 @@ fn spec(id: &str) -> Arc<JobSpec> {
         workflow: None,
         run: None,
         step: None,
+        item: None,
+        index: None,
         timeout: Some(Duration::from_secs(60)),
         input: Arc::new(json!({"to": "a@example.org"})),
     })
@@ -54,6 +56,7 @@ impl World {
             policy: &*self.policy,
             routes: &self.routes,
             default_job_timeout: Duration::from_secs(9_000),
+            stop_grace: Duration::from_secs(10),
             payload_limits: crate::value::Limits::default(),
         }
     }
@@ -248,7 +251,7 @@ fn ids_are_refused_with_the_reason() {
     assert!(StepId::parse("a.b").is_err() && StepId::parse("a:b").is_err() && StepId::parse("fetch-data_1").is_ok());
     assert!(JobId::parse(&"x".repeat(301)).is_err());
     let (run, step) = (RunId::parse(&"r".repeat(128)).expect("legal"), StepId::parse(&"s".repeat(128)).expect("legal"));
-    assert!(JobId::parse(JobId::of_step(&run, &step, u32::MAX).as_str()).is_ok(), "what the platform makes is legal");
+    assert!(JobId::parse(JobId::of_step(&run, &super::StepRunId::of_step(&step), u32::MAX).as_str()).is_ok(), "what the platform makes is legal");
 }
 
 #[test]

@@ -122,6 +122,7 @@ fn absorb(record: &JobRecord, moves: Moves, facts: &Facts<'_>) -> Transition {
         events: moves.events.into_iter().map(stored).collect(),
         records,
         effects: moves.effects.into_iter().map(RunEffect::Job).collect(),
+        changes: None,
     }
 }
 
@@ -130,7 +131,7 @@ fn absorb(record: &JobRecord, moves: Moves, facts: &Facts<'_>) -> Transition {
 pub fn outstanding_job(record: &JobRecord) -> Vec<RunEffect> {
     let job = &record.job;
     match (job.state, &job.decision, job.due_at) {
-        (JobState::Dispatched | JobState::Running, Some(decision), Some(deadline_at)) => {
+        (JobState::Dispatched | JobState::Running, Some(decision), Some(deadline_at)) if job.stop.is_none() => {
             vec![RunEffect::Job(Effect::Dispatch {
                 spec: record.spec.clone(),
                 deadline_at,

@@ -92,6 +92,8 @@ pub struct Transition {
     pub records: Records,
     /// Things to do once the batch is durable.
     pub effects: Vec<RunEffect>,
+    /// What the events change in a run, folded already.
+    changes: Option<Box<workflow::Changes>>,
 }
 
 impl Transition {
@@ -108,6 +110,7 @@ impl From<workflow::Transition> for Transition {
             events: transition.events.into_iter().map(Event::Run).collect(),
             records: transition.records,
             effects: transition.effects,
+            changes: Some(transition.changes),
         }
     }
 }
@@ -119,6 +122,17 @@ impl State {
             (Self::Run(run), Event::Run(event)) => run.apply(event),
             (Self::Job(record), Event::Job(event)) => record.apply(event),
             _ => {}
+        }
+    }
+
+    /// Takes a transition in that was decided on this state: the same as folding its events one by one, and cheaper.
+    /// `begun` when the state already holds the first event.
+    pub fn adopt(&mut self, transition: &mut Transition, begun: bool) {
+        if let (Self::Run(run), Some(changes)) = (&mut *self, transition.changes.take()) {
+            return run.adopt(*changes);
+        }
+        for event in transition.events.iter().skip(usize::from(begun)) {
+            self.apply(event);
         }
     }
 

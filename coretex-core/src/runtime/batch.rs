@@ -124,11 +124,14 @@ pub(super) fn prepare(
     let mut outbox = Vec::new();
     for (n, effect) in transition.effects.iter().enumerate() {
         // Dispatches, alerts and questions follow from the state; these would be lost with the process.
-        if let RunEffect::Job(effect @ (Effect::Cancel { .. } | Effect::Report { .. })) = effect {
-            let key = keys::outbox(aggregate, head, n);
-            batch.push(put(key.clone(), encode(effect)?));
-            outbox.push((n, key));
-        }
+        let record = match effect {
+            RunEffect::Job(effect @ (Effect::Cancel { .. } | Effect::Report { .. })) => encode(effect)?,
+            RunEffect::Child(effect) => encode(effect)?,
+            RunEffect::Job(_) | RunEffect::Notify { .. } | RunEffect::Store { .. } => continue,
+        };
+        let key = keys::outbox(aggregate, head, n);
+        batch.push(put(key.clone(), record));
+        outbox.push((n, key));
     }
     Ok(Prepared { batch, arm: prepared_arm, outbox })
 }

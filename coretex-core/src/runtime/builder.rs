@@ -11,13 +11,12 @@ use super::{
     executor::Executor,
     inbound,
     keys::{self, HOT, OUTBOX},
-    outbound,
+    outbound::{self, Outgoing},
     shared::{Reply, Shared, Work},
     timers,
     workers::Workers,
 };
 use crate::{
-    job::Effect,
     ports::{
         Blobs, Bus, Clock, IdSource, PolicyEngine, Scan, Store, SystemClock, SystemIds,
         memory::{MemoryBlobs, MemoryBus, MemoryStore},
@@ -175,12 +174,14 @@ async fn recover(shared: &Arc<Shared>) -> Result<RecoveryReport, PlaneError> {
     loop {
         let page = shared.store.scan(Scan::prefix(OUTBOX).after(after)).await?;
         for entry in page.entries {
-            match serde_json::from_slice::<Effect>(&entry.value) {
-                Ok(effect) => {
-                    outbound::publish_from_outbox(shared.clone(), effect, Some(entry.key)).await;
+            match (serde_json::from_slice::<Outgoing>(&entry.value), keys::parse_outbox(&entry.key)) {
+                (Ok(effect), Some(owner)) => {
+                    // One may wait for another, so none may hold up the others.
+                    shared.spawn(outbound::empty(shared.clone(), owner, effect, Some(entry.key)));
                     report.announced += 1;
                 }
-                Err(error) => tracing::error!(key = %entry.key, %error, "an announcement cannot be read and stays"),
+                (Ok(_), None) => tracing::error!(key = %entry.key, "an announcement of nobody stays"),
+                (Err(error), _) => tracing::error!(key = %entry.key, %error, "an announcement cannot be read and stays"),
             }
         }
         after = page.next;

@@ -93,6 +93,11 @@ pub(super) fn parse_hot(key: &Key) -> Option<AggregateId> {
     AggregateId::parse(kind, id)
 }
 
+pub(super) fn parse_outbox(key: &Key) -> Option<AggregateId> {
+    let (kind, rest) = key.as_str().strip_prefix(OUTBOX)?.split_once('/')?;
+    AggregateId::parse(kind, rest.split('/').next()?)
+}
+
 pub(super) fn parse_timer(key: &Key) -> Option<(Timestamp, AggregateId)> {
     let (due, rest) = key.as_str().strip_prefix(TIMERS)?.split_once('/')?;
     let (kind, id) = rest.split_once('/')?;

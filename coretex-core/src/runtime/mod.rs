@@ -13,8 +13,10 @@
 //!
 //! [`executor`]: ControlPlane
 
+mod artifacts;
 mod batch;
 mod builder;
+mod children;
 mod commit;
 mod definitions;
 mod error;
@@ -28,6 +30,7 @@ mod plane;
 mod query;
 mod requests;
 mod shared;
+mod steps;
 mod timers;
 mod watch;
 mod workers;

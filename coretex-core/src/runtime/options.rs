@@ -1,11 +1,11 @@
 //! Settings of a control plane, judged once when it is built.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{PlaneError, PlaneErrorKind};
-use crate::value::Limits;
+use crate::{job::Topic, value::Limits, workflow::StepType};
 
 /// Settings. The defaults suit one process on one machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,11 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Longest time of an attempt when nothing else says so.
     pub default_job_timeout: Duration,
+    /// How long a worker has to say that it stopped, before its job counts as cancelled.
+    pub stop_grace: Duration,
+    /// Topics for jobs of steps that name none, by type of step; `job.workflow.<workflow id>` where there is none. They are
+    /// written into a definition when it is stored.
+    pub default_topics: BTreeMap<StepType, Topic>,
     /// Outputs above this many bytes are kept in the blob store instead of the record.
     pub inline_bytes: usize,
     /// Largest input of a run or job, in bytes of JSON.
@@ -37,6 +42,8 @@ impl Default for Options {
             executors: 0,
             cache_bytes: 4 << 20,
             default_job_timeout: Duration::from_secs(9_000),
+            stop_grace: Duration::from_secs(10),
+            default_topics: BTreeMap::new(),
             inline_bytes: 256 << 10,
             max_input_bytes: 1 << 20,
             max_input_depth: 64,

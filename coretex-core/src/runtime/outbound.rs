@@ -9,16 +9,18 @@ use std::{
 
 use futures::future::{Either, select};
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    batch,
+    artifacts::{self, Artifact},
+    batch, children,
     executor::Command,
     keys::AggregateId,
     shared::{Reply, Shared, Work},
 };
 use crate::{
-    job::{Effect, Failure, JobId, JobInput, JobSpec, JobState, StepId, codes},
+    job::{Effect, Failure, JobId, JobInput, JobSpec, JobState, StepRunId, codes},
     plane::Input,
     policy::{ActorType, Decision},
     ports::{Batch, BusError, BusErrorKind, Busy, Key, Message, Payload, Scan, StoreErrorKind},
@@ -26,7 +28,7 @@ use crate::{
         self, AlertSeverity, Budget, BusPacket, ErrorCode, JobCancel, JobMetadata, JobRequest, JobStatus, SystemAlert,
         subjects,
     },
-    workflow::{RunEffect, RunInput},
+    workflow::{ChildEffect, RunEffect, RunInput},
 };
 
 /// The wait before the second try to publish or to clear the outbox; it doubles up to the longest.
@@ -52,7 +54,13 @@ pub(super) fn act(
                 dispatch(shared, aggregate, spec, deadline_at, &decision);
             }
             RunEffect::Job(Effect::AskPolicy { spec }) => ask(shared, aggregate, spec),
-            RunEffect::Job(effect) => shared.spawn(publish_from_outbox(shared.clone(), effect, key)),
+            RunEffect::Job(effect) => shared.spawn(empty(shared.clone(), aggregate.clone(), Outgoing::Job(effect), key)),
+            RunEffect::Child(effect) => {
+                shared.spawn(empty(shared.clone(), aggregate.clone(), Outgoing::Child(effect), key));
+            }
+            RunEffect::Store { tenant, step, attempt, op, key, value } => {
+                artifacts::carry_out(shared, aggregate, Artifact { tenant, step, attempt, op, key, value });
+            }
             RunEffect::Notify { run, step, title, payload, workflow, .. } => {
                 let message = alert(shared, run.as_str(), workflow.as_str(), &step, &title, &payload);
                 match shared.bus.try_publish(message) {
@@ -74,7 +82,7 @@ pub(super) fn act(
     }
 }
 
-fn notified(shared: &Shared, aggregate: &AggregateId, step: StepId) -> Command {
+fn notified(shared: &Shared, aggregate: &AggregateId, step: StepRunId) -> Command {
     Command {
         aggregate: aggregate.clone(),
         work: Work::Input(Input::Run(RunInput::Notified { step })),
@@ -139,8 +147,8 @@ pub(super) async fn empty_outbox(shared: Arc<Shared>, aggregate: AggregateId) {
     match shared.store.scan(Scan::prefix(aggregate.outbox())).await {
         Ok(page) => {
             for entry in page.entries {
-                if let Ok(effect) = serde_json::from_slice::<Effect>(&entry.value) {
-                    shared.spawn(publish_from_outbox(shared.clone(), effect, Some(entry.key)));
+                if let Ok(effect) = serde_json::from_slice::<Outgoing>(&entry.value) {
+                    shared.spawn(empty(shared.clone(), aggregate.clone(), effect, Some(entry.key)));
                 }
             }
         }
@@ -148,14 +156,33 @@ pub(super) async fn empty_outbox(shared: Arc<Shared>, aggregate: AggregateId) {
     }
 }
 
-/// Publishes a cancel or a report and then takes it out of the outbox. A crash in between publishes it twice.
-pub(super) async fn publish_from_outbox(shared: Arc<Shared>, effect: Effect, key: Option<Key>) {
-    let busy = shared.clock.busy();
-    let Some(message) = effect_message(&shared, &effect) else { return };
-    match publish(&shared, message, busy).await {
-        Ok(()) => {}
-        Err(error) if error.kind() == BusErrorKind::Closed => return,
-        Err(error) => tracing::error!(%error, "an announcement cannot be published and is given up"),
+/// What lies in the outbox.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Outgoing {
+    /// An announcement about a job.
+    Job(Effect),
+    /// Something to tell another run.
+    Child(ChildEffect),
+}
+
+/// Does what lies in the outbox of `owner` and then takes it out. A crash in between does it twice.
+pub(super) async fn empty(shared: Arc<Shared>, owner: AggregateId, effect: Outgoing, key: Option<Key>) {
+    match effect {
+        Outgoing::Job(effect) => {
+            let busy = shared.clock.busy();
+            let Some(message) = effect_message(&shared, &effect) else { return };
+            match publish(&shared, message, busy).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == BusErrorKind::Closed => return,
+                Err(error) => tracing::error!(%error, "an announcement cannot be published and is given up"),
+            }
+        }
+        Outgoing::Child(effect) => {
+            if !children::carry_out(&shared, &owner, &effect).await {
+                return;
+            }
+        }
     }
     let Some(key) = key else { return };
     let mut wait = FIRST_WAIT;
@@ -284,13 +311,15 @@ fn wire_env(spec: &JobSpec) -> BTreeMap<String, String> {
         ("team_id", (!spec.team.is_empty()).then_some(&*spec.team)),
         ("workflow_id", spec.workflow.as_ref().map(AsRef::as_ref)),
         ("run_id", spec.run.as_ref().map(AsRef::as_ref)),
-        ("step_id", spec.step.as_ref().map(AsRef::as_ref)),
+        ("step_id", spec.step.as_ref().map(StepRunId::step)),
     ];
+    env.extend(spec.index.map(|index| ("foreach_index".to_owned(), index.to_string())));
+    env.extend(spec.item.as_ref().map(|item| ("foreach_item".to_owned(), item.to_string())));
     env.extend(named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))));
     env
 }
 
-fn alert(shared: &Shared, run: &str, workflow: &str, step: &StepId, title: &str, payload: &Value) -> Message {
+fn alert(shared: &Shared, run: &str, workflow: &str, step: &StepRunId, title: &str, payload: &Value) -> Message {
     let text = |key: &str| payload.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     let level = text("level").unwrap_or("INFO").to_uppercase();
     let severity = match level.as_str() {

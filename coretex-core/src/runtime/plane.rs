@@ -13,8 +13,7 @@ use super::{
 };
 use crate::{
     governance::Principal,
-    job::{Answer, DeadLetter, JobId, JobInput, JobSpec, RunId, StepId, WorkflowId},
-    plane::Input,
+    job::{Answer, DeadLetter, JobId, JobInput, JobSpec, RunId, StepRunId, WorkflowId},
     ports::{Batch, Blobs, Bus, Clock, Condition, PolicyEngine, Store},
     scheduler::Routes,
     value::Value,
@@ -150,6 +149,7 @@ impl ControlPlane {
             let now = shared.now().to_string();
             let mut spec = workflow.spec().clone();
             spec.org_id = workflow.tenant().to_string();
+            spec.fill_topics(&shared.options.default_topics);
             spec.created_at =
                 stored.as_ref().and_then(|stored| stored.created_at.clone()).or_else(|| Some(now.clone()));
             if spec.created_by.is_empty() {
@@ -223,12 +223,11 @@ impl ControlPlane {
             None => RunId::parse(&shared.ids.uuid().to_string())?,
         };
         let start = StartRun {
-            id: id.clone(),
-            input: request.input,
-            principal: principal.id.clone(),
             team: request.team,
             labels: Arc::new(request.labels),
             idempotency_key: request.idempotency_key,
+            dry_run: request.dry_run,
+            ..StartRun::new(id.clone(), request.input, principal.id.clone())
         };
         let work = Work::Start { workflow, start: Box::new(start) };
         let aggregate = shared.call(AggregateId::Run(id.shared()), work).await?;
@@ -237,10 +236,7 @@ impl ControlPlane {
 
     /// The definition to start, from memory when it is the one last stored by this process.
     async fn workflow_to_start(&self, principal: &Principal, id: &WorkflowId) -> Result<Arc<Workflow>, PlaneError> {
-        let shared = self.shared();
-        let entry = shared.store.get(&keys::workflow(id.as_str())).await?;
-        let entry = entry.ok_or_else(|| PlaneError::not_found("workflow", id.as_str()))?;
-        let workflow = shared.definitions.current(id, entry.version, &entry.value)?;
+        let workflow = self.shared().current_workflow(id).await?;
         if workflow.tenant() != &principal.tenant {
             return Err(PlaneError::not_found("workflow", id.as_str()));
         }
@@ -266,10 +262,7 @@ impl ControlPlane {
     /// # Errors
     /// When there is no such run of the principal's tenant, or the store refuses.
     pub async fn cancel_run(&self, principal: &Principal, run: &RunId, reason: &str) -> Result<(), PlaneError> {
-        self.run(principal, run).await?;
-        let input = RunInput::Cancel { by: principal.id.clone(), reason: reason.into() };
-        self.shared().call(AggregateId::Run(run.shared()), Work::Input(Input::Run(input))).await?;
-        Ok(())
+        self.tell(principal, run, RunInput::Cancel { by: principal.id.clone(), reason: reason.into() }).await
     }
 
     /// Answers an approval step, or the question that policy asks about a step's job.
@@ -280,13 +273,10 @@ impl ControlPlane {
         &self,
         principal: &Principal,
         run: &RunId,
-        step: &StepId,
+        step: &StepRunId,
         answer: Answer,
     ) -> Result<(), PlaneError> {
-        self.run(principal, run).await?;
-        let input = RunInput::Answer { step: step.clone(), answer };
-        self.shared().call(AggregateId::Run(run.shared()), Work::Input(Input::Run(input))).await?;
-        Ok(())
+        self.tell(principal, run, RunInput::Answer { step: step.clone(), answer }).await
     }
 
     /// Answers the question under `id`: a job id, or `<run>:<step>`.
@@ -340,6 +330,8 @@ impl ControlPlane {
             workflow: None,
             run: None,
             step: None,
+            item: None,
+            index: None,
             timeout: request.timeout,
             input: request.input,
             id,
@@ -456,7 +448,7 @@ impl ControlPlane {
         Ok(())
     }
 
-    fn check_input(&self, input: &Value) -> Result<(), PlaneError> {
+    pub(super) fn check_input(&self, input: &Value) -> Result<(), PlaneError> {
         let limits = self.shared().options.payload_limits();
         limits.check(input).map_err(|error| {
             PlaneError::new(PlaneErrorKind::Invalid, error.code(), format!("the input is refused: {error}"))

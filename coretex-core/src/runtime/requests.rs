@@ -18,6 +18,7 @@ pub struct StartRequest {
     pub(super) team: Arc<str>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) idempotency_key: Option<Arc<str>>,
+    pub(super) dry_run: bool,
 }
 
 impl StartRequest {
@@ -30,6 +31,7 @@ impl StartRequest {
             team: "".into(),
             labels: BTreeMap::new(),
             idempotency_key: None,
+            dry_run: false,
         }
     }
 
@@ -42,6 +44,13 @@ impl StartRequest {
     /// Starts at most one run under `key` within seven days, per tenant: a repeat is answered with the first run.
     pub fn idempotency_key(mut self, key: impl Into<Arc<str>>) -> Self {
         self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// Decides everything as ever, and lets nothing leave the process: no job, no alert, no artifact. What workers and
+    /// people would say is made up from the schemas of the steps.
+    pub const fn dry_run(mut self) -> Self {
+        self.dry_run = true;
         self
     }
 

@@ -22,7 +22,7 @@ use super::{
     Options, PlaneError, definitions::Definitions, executor::Command, keys::AggregateId, timers::Arm, workers::Workers,
 };
 use crate::{
-    job::JobSpec,
+    job::{JobSpec, WorkflowId},
     plane::Input,
     ports::{Blobs, Bus, Busy, Clock, Delivery, IdSource, PolicyEngine, Store},
     scheduler::Routes,
@@ -80,6 +80,13 @@ impl Shared {
     pub(super) fn now(&self) -> Timestamp {
         let now = self.clock.now();
         Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+    }
+
+    /// The definition stored under `id`, from memory when it is the one compiled last.
+    pub(super) async fn current_workflow(&self, id: &WorkflowId) -> Result<Arc<Workflow>, PlaneError> {
+        let entry = self.store.get(&super::keys::workflow(id.as_str())).await?;
+        let entry = entry.ok_or_else(|| PlaneError::not_found("workflow", id.as_str()))?;
+        self.definitions.current(id, entry.version, &entry.value)
     }
 
     /// Hands work to the executor that owns `aggregate`, waiting for room.

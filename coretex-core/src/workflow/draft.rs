@@ -94,6 +94,10 @@ impl<'a> Draft<'a> {
     /// Records an event and folds it in: the only way in which a draft changes. `slot` is the place of the step run that
     /// it is about.
     pub(super) fn record(&mut self, slot: Option<usize>, event: RunEvent) {
+        if super::event::joins(self.events.last(), &event) {
+            // Two that are stored as one count as one.
+            self.core.seq = self.core.seq.saturating_sub(1);
+        }
         fold::evolve_at(self, self.at, &event, slot);
         super::event::push_joined(&mut self.events, event);
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Origin, ParentRun, Resolution, RestoredState};
+use super::{Origin, ParentRun, RestoredState};
 use crate::{
     job::{Answer, Failure, JobEvent, Output, Priority, RunId, StepRunId, TenantId, WorkflowId},
     policy::Decision,
@@ -530,10 +530,9 @@ impl RunEvent {
     }
 }
 
-/// Adds an event; where it and the one before have a form that stands for both, as that. Folding it does what folding
-/// both would do.
-pub(super) fn push_joined(events: &mut Vec<RunEvent>, event: RunEvent) {
-    let joins = match (events.last(), &event) {
+/// Whether `event` and the one before it have a form that stands for both.
+pub(super) fn joins(last: Option<&RunEvent>, event: &RunEvent) -> bool {
+    match (last, event) {
         (
             Some(RunEvent::StepAttempted { step, .. }),
             RunEvent::StepJob { step: same, event: JobEvent::Dispatched { .. }, .. },
@@ -543,8 +542,13 @@ pub(super) fn push_joined(events: &mut Vec<RunEvent>, event: RunEvent) {
             RunEvent::StepSucceeded { step: same, output: None },
         ) => step == same,
         _ => false,
-    };
-    if !joins {
+    }
+}
+
+/// Adds an event; where it and the one before have a form that stands for both, as that. Folding it does what folding
+/// both would do.
+pub(super) fn push_joined(events: &mut Vec<RunEvent>, event: RunEvent) {
+    if !joins(events.last(), &event) {
         return events.push(event);
     }
     match (events.pop(), event) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{policy::JobMeta, value::Value};
+use crate::{job::Topic, policy::JobMeta, value::Value};
 
 /// A workflow as written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -60,6 +60,33 @@ pub struct WorkflowSpec {
     /// When it was last stored (RFC 3339); set by the platform.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<String>,
+}
+
+impl WorkflowSpec {
+    /// Writes the topics of `defaults` into the steps that name none.
+    pub fn fill_topics(&mut self, defaults: &BTreeMap<StepType, Topic>) {
+        fn fill(steps: &mut BTreeMap<String, StepSpec>, defaults: &BTreeMap<StepType, Topic>) {
+            for step in steps.values_mut() {
+                fill_one(step, defaults);
+            }
+        }
+        fn fill_one(step: &mut StepSpec, defaults: &BTreeMap<StepType, Topic>) {
+            if step.kind.is_job()
+                && step.topic.is_empty()
+                && let Some(topic) = defaults.get(&step.kind)
+            {
+                topic.as_str().clone_into(&mut step.topic);
+            }
+            fill(&mut step.steps, defaults);
+            if let Some(undo) = &mut step.compensate {
+                fill_one(undo, defaults);
+            }
+        }
+        if !defaults.is_empty() {
+            fill(&mut self.steps, defaults);
+            fill(&mut self.finally, defaults);
+        }
+    }
 }
 
 /// What a step does.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{RunEvent, StoredEvent};
+use super::{Cause, RunEvent, StoredEvent};
 use crate::{
     job::{Failure, JobEvent, JobId, Output},
     policy::Decision,
@@ -84,17 +84,38 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
     };
     match event {
         RunEvent::RunStarted { .. } => set("run_status", "running"),
-        RunEvent::RunSucceeded {} => set("run_status", "succeeded"),
+        RunEvent::RunRestored { .. } => set("run_restored", "running"),
+        RunEvent::RunUnwinding { .. } => set("run_unwinding", "running"),
+        RunEvent::RunCompensating {} => set("run_compensating", "running"),
+        RunEvent::RunFinalizing {} => set("run_finalizing", "running"),
+        RunEvent::SignalReceived { .. } => set("signal_received", ""),
+        RunEvent::RunSucceeded { .. } => set("run_status", "succeeded"),
         RunEvent::RunFailed { timed_out: true, .. } => set("run_status", "timed_out"),
         RunEvent::RunFailed { .. } => set("run_status", "failed"),
         RunEvent::RunCancelled { .. } => set("run_status", "cancelled"),
-        RunEvent::RunTimedOut => set("run_status", "timed_out"),
+        RunEvent::RunTimedOut {} => set("run_status", "timed_out"),
         RunEvent::StepAttempted { .. } => set("step_attempted", "running"),
         RunEvent::StepDispatched { .. } => set("step_dispatched", "running"),
         RunEvent::StepCompleted { .. } => set("step_completed", "succeeded"),
         RunEvent::StepWaiting { .. } => set("step_waiting", "waiting"),
         RunEvent::StepAnswered { answer, .. } if answer.approved => set("step_approved", "succeeded"),
         RunEvent::StepAnswered { .. } => set("step_rejected", "failed"),
+        RunEvent::StepAsked { .. } => set("step_input_requested", "waiting"),
+        RunEvent::StepProvided { .. } => set("step_input_provided", "succeeded"),
+        RunEvent::StepListening { .. } => set("step_signal_awaited", "waiting"),
+        RunEvent::SignalTaken { .. } => set("step_signal_taken", "succeeded"),
+        RunEvent::StepStoring { .. } => set("step_storage_requested", "running"),
+        RunEvent::ChildStarted { .. } => set("step_subworkflow_started", "running"),
+        RunEvent::ChildStopping { .. } => set("step_subworkflow_stopping", "running"),
+        RunEvent::StepSimulated { .. } => set("step_simulated", "running"),
+        RunEvent::GroupOpened { .. } => set("step_group_started", "running"),
+        RunEvent::BlockBegun { .. } => set("step_block_started", "running"),
+        RunEvent::GroupStopping { .. } => set("step_group_stopping", "running"),
+        RunEvent::GroupSucceeded { .. } => set("step_completed", "succeeded"),
+        RunEvent::StepSwitched { .. } => set("step_switched", "succeeded"),
+        RunEvent::StepParked { .. } => set("step_parked", "waiting"),
+        RunEvent::StepResolved { .. } => set("step_resolved", ""),
+        RunEvent::StepCancelled { .. } => set("step_cancelled", "cancelled"),
         RunEvent::StepDelayed { .. } => set("step_delay_started", "running"),
         RunEvent::StepNotified { .. } => set("step_event_emitted", "running"),
         RunEvent::StepSucceeded { .. } => set("step_completed", "succeeded"),
@@ -116,6 +137,7 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
             JobEvent::Failed { .. } => set("step_result", "FAILED"),
             JobEvent::Denied { .. } => set("step_denied", "DENIED"),
             JobEvent::TimedOut { .. } => set("step_result", "TIMEOUT"),
+            JobEvent::StopRequested { .. } => set("step_stop_requested", "RUNNING"),
             JobEvent::Cancelled { .. } => set("step_result", "CANCELLED"),
         },
     }
@@ -124,7 +146,79 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
 
 fn details(line: &mut TimelineEvent, event: &RunEvent) {
     match event {
-        RunEvent::RunStarted { digest, .. } => put(line, "definition", json!(digest)),
+        RunEvent::RunStarted { digest, dry_run, parent, origin, .. } => {
+            put(line, "definition", json!(digest));
+            if *dry_run {
+                put(line, "dry_run", json!(true));
+            }
+            if let Some(parent) = parent {
+                put(line, "parent", json!({"run_id": parent.run, "step_id": parent.step}));
+            }
+            if let Some(origin) = origin {
+                put(line, "origin", json!({"run_id": origin.run, "seq": origin.at, "step_id": origin.step}));
+            }
+        }
+        RunEvent::RunUnwinding { cause } => match &**cause {
+            Cause::Failed { step, failure, .. } => {
+                say(line, failure);
+                put(line, "failed_step", json!(step));
+            }
+            Cause::Cancelled { by, reason } => {
+                line.message = Some(reason.to_string());
+                put(line, "by", json!(by));
+            }
+            Cause::TimedOut => put(line, "code", json!(crate::job::codes::TIMEOUT)),
+        },
+        RunEvent::SignalReceived { name, by, .. } => {
+            put(line, "signal", json!(name));
+            put(line, "by", json!(by));
+        }
+        RunEvent::StepAsked { until: Some(until), .. } => put(line, "until", json!(until)),
+        RunEvent::StepProvided { by, .. } => put(line, "by", json!(by)),
+        RunEvent::StepListening { signal, until, .. } => {
+            put(line, "signal", json!(signal));
+            if let Some(until) = until {
+                put(line, "until", json!(until));
+            }
+        }
+        RunEvent::SignalTaken { signal, .. } => put(line, "signal", json!(signal)),
+        RunEvent::StepStoring { attempt, key, .. } => {
+            put(line, "attempt", json!(attempt));
+            put(line, "key", json!(key));
+        }
+        RunEvent::ChildStarted { attempt, run, workflow, .. } => {
+            put(line, "attempt", json!(attempt));
+            put(line, "child_run_id", json!(run));
+            put(line, "child_workflow_id", json!(workflow));
+        }
+        RunEvent::StepSimulated { decision, pool, .. } => {
+            if let Some(pool) = pool {
+                put(line, "pool", json!(pool));
+            }
+            if let Some(decision) = decision {
+                judge(line, decision);
+            }
+        }
+        RunEvent::GroupOpened { items, until, .. } => {
+            if let Some(Value::Array(items)) = items.as_deref() {
+                put(line, "items", json!(items.len()));
+            }
+            if let Some(until) = until {
+                put(line, "until", json!(until));
+            }
+        }
+        RunEvent::BlockBegun { index, .. } => put(line, "index", json!(index)),
+        RunEvent::GroupStopping { failure: Some(failure), .. } => say(line, failure),
+        RunEvent::StepSwitched { cases, taken, .. } => {
+            put(line, "cases", json!(cases));
+            put(line, "taken", json!(taken));
+        }
+        RunEvent::StepParked { failure, .. } => say(line, failure),
+        RunEvent::StepResolved { by, resolution, .. } => {
+            put(line, "by", json!(by));
+            put(line, "action", json!(resolution.as_str()));
+        }
+        RunEvent::StepSkipped { reason, .. } => put(line, "reason", json!(reason.as_str())),
         RunEvent::RunFailed { failure, .. }
         | RunEvent::StepFailed { failure, .. }
         | RunEvent::StepTimedOut { failure, .. } => say(line, failure),
@@ -203,6 +297,11 @@ fn job_details(line: &mut TimelineEvent, event: &JobEvent) {
             }
         }
         JobEvent::TimedOut { failure } => say(line, failure),
+        JobEvent::StopRequested { by, reason, until } => {
+            line.message = Some(reason.to_string());
+            put(line, "by", json!(by));
+            put(line, "until", json!(until));
+        }
         JobEvent::Cancelled { by, reason } => {
             line.message = Some(reason.to_string());
             put(line, "by", json!(by));

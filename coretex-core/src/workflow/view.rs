@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Run, RunStatus, StepRun, StepStatus};
+use super::{Cause, Phase, Run, RunStatus, StepRun, StepStatus, WaitsFor, fold};
 use crate::job::Failure;
 
 /// A run.
@@ -30,9 +30,15 @@ pub struct RunView {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub completed_at: Option<Timestamp>,
-    /// What it made; `null` until workflows declare an output.
+    /// What it does on its way to its end, when it is not simply on its way: `stopping`, `compensating`, `finalizing`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// When it is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_at: Option<Timestamp>,
+    /// What it made; `null` where its workflow declares no output.
     pub output: Option<Value>,
-    /// Why it failed: `code`, `message`, `step`.
+    /// Why it failed, or is going to: `code`, `message`, `step`; `undo` when undoing something failed.
     pub error: Option<Value>,
     /// Its steps by id.
     pub steps: BTreeMap<String, StepRunView>,
@@ -50,6 +56,18 @@ pub struct RunView {
     pub idempotency_key: Option<String>,
     /// Digest of the definition that it pinned.
     pub definition: String,
+    /// No effect of it left the process.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// The run that it goes on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_of: Option<String>,
+    /// The step from which on it runs anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_step: Option<String>,
+    /// The run and the step that it is carried out for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Value>,
 }
 
 /// A step of a run.
@@ -86,7 +104,22 @@ pub struct StepRunView {
     /// The state of its last job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_state: Option<String>,
+    /// What it waits for, other than a job and a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<WaitsFor>,
+    /// The item of a `for_each` that it works on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<Value>,
+    /// How far its group has come: `total`, `begun`, `active`, `succeeded`, `failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Value>,
+    /// The step runs of its group, by id; the first 1,000.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub children: BTreeMap<String, StepRunView>,
 }
+
+/// Most step runs of one group in a view.
+const MAX_CHILDREN: usize = 1_000;
 
 /// A run in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,10 +156,10 @@ impl RunSummary {
         Some(Self {
             id: run.id()?.to_string(),
             workflow_id: run.workflow.id().to_string(),
-            org_id: run.core.tenant.to_string(),
-            team_id: run.core.team.to_string(),
+            org_id: run.tenant().to_string(),
+            team_id: run.team().to_owned(),
             status: run.core.status,
-            created_at: run.core.created_at,
+            created_at: run.created_at(),
             updated_at: run.core.updated_at,
             completed_at: run.core.completed_at,
             error: run.core.failure.as_ref().map(|failure| failure.message.to_string()),
@@ -140,40 +173,78 @@ impl RunView {
     #[must_use]
     pub fn of(run: &Run) -> Option<Self> {
         let core = &run.core;
+        let own = run.workflow.scopes().iter().take(2).map(|scope| scope.len).sum();
         let steps: BTreeMap<String, StepRunView> =
-            run.steps().map(|(id, step)| (id.to_owned(), step_view(id, step))).collect();
+            (0..own).filter_map(|slot| Some((fold::run_id(run, slot)?.to_string(), step_view(run, slot)?))).collect();
         let mut context = Value::clone(&core.context);
         if let Value::Object(fields) = &mut context {
-            let outputs = run.steps().filter_map(|(id, step)| Some((id.to_owned(), output_record(step)?)));
+            let shown = run.steps().take(own + MAX_CHILDREN);
+            let outputs = shown.filter_map(|(id, step)| Some((id.to_string(), output_record(step)?)));
             fields.insert("steps".into(), Value::Object(outputs.collect()));
         }
         Some(Self {
             id: run.id()?.to_string(),
             workflow_id: run.workflow.id().to_string(),
-            org_id: core.tenant.to_string(),
-            team_id: core.team.to_string(),
-            input: Value::clone(&core.input),
+            org_id: run.tenant().to_string(),
+            team_id: run.team().to_owned(),
+            input: Value::clone(&run.input()),
             context,
             status: core.status,
-            started_at: Some(core.created_at),
+            started_at: Some(run.created_at()),
             completed_at: core.completed_at,
-            output: None,
-            error: core
-                .failure
-                .as_ref()
-                .map(|failure| json!({"code": failure.code, "message": failure.message, "step": core.failed_step})),
+            phase: (core.phase != Phase::Forward && !core.status.is_terminal()).then(|| core.phase.as_str().to_owned()),
+            deadline_at: core.deadline_at,
+            output: core.output.as_deref().cloned(),
+            error: error_view(run),
             steps,
-            created_at: core.created_at,
+            created_at: run.created_at(),
             updated_at: core.updated_at,
-            triggered_by: core.principal.to_string(),
-            labels: BTreeMap::clone(&core.labels),
-            idempotency_key: core.idempotency_key.as_deref().map(str::to_owned),
+            triggered_by: run.principal().to_owned(),
+            labels: run.labels().cloned().unwrap_or_default(),
+            idempotency_key: run.idempotency_key().map(str::to_owned),
             definition: run.workflow.digest().to_string(),
+            dry_run: run.is_dry_run(),
+            rerun_of: run.origin().map(|origin| origin.run.to_string()),
+            rerun_step: run.origin().and_then(|origin| origin.step.as_ref().map(ToString::to_string)),
+            parent: run.parent().map(|parent| json!({"run_id": parent.run, "step_id": parent.step})),
         })
     }
 }
 
-fn step_view(id: &str, step: &StepRun) -> StepRunView {
+fn error_view(run: &Run) -> Option<Value> {
+    let undo = run.undo_failure().map(|failure| json!({"code": failure.code, "message": failure.message}));
+    let (failure, step) = match run.cause() {
+        Some(Cause::Failed { step, failure, .. }) => (Some(failure), step.as_ref().map(ToString::to_string)),
+        _ => (run.failure(), run.failed_step().map(str::to_owned)),
+    };
+    let failure = failure?;
+    let mut error = json!({"code": failure.code, "message": failure.message, "step": step});
+    if let (Some(undo), Some(fields)) = (undo, error.as_object_mut()) {
+        fields.insert("undo".into(), undo);
+    }
+    Some(error)
+}
+
+/// The step run at `slot` and those of its group.
+fn step_view(run: &Run, slot: usize) -> Option<StepRunView> {
+    let step = run.steps.get(slot)?;
+    let id = fold::run_id(run, slot)?;
+    let block = run.blocks.get(step.block as usize)?;
+    let holder = block.holder.and_then(|holder| run.steps.get(holder as usize)?.group.as_deref());
+    let item = holder.and_then(|group| group.items.as_deref()?.get(block.index as usize).cloned());
+    let mut children = BTreeMap::new();
+    if step.group.is_some() {
+        let held = run.blocks.iter().enumerate().filter(|(_, block)| block.holder == u32::try_from(slot).ok());
+        for slot in held.flat_map(|(block, _)| fold::slots_of(run, block)).take(MAX_CHILDREN) {
+            if let Some(child) = step_view(run, slot) {
+                children.insert(child.step_id.clone(), child);
+            }
+        }
+    }
+    Some(StepRunView { item, children, ..plain_view(id.as_str(), step) })
+}
+
+fn plain_view(id: &str, step: &StepRun) -> StepRunView {
     let error = |failure: &Failure| json!({"code": failure.code, "message": failure.message});
     StepRunView {
         step_id: id.to_owned(),
@@ -191,6 +262,15 @@ fn step_view(id: &str, step: &StepRun) -> StepRunView {
         error: step.failure.as_ref().map(error),
         job_id: step.job.as_ref().map(|job| job.id.to_string()),
         job_state: step.job.as_ref().map(|job| job.state.as_str().to_owned()),
+        waits_for: step.waits_for.clone(),
+        item: None,
+        group: step.group.as_deref().map(|group| {
+            json!({
+                "total": group.total, "begun": group.begun, "active": group.active,
+                "succeeded": group.succeeded, "failed": group.failed,
+            })
+        }),
+        children: BTreeMap::new(),
     }
 }
 

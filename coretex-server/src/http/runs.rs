@@ -7,7 +7,7 @@ use axum::{
 };
 use coretex_core::{
     governance::Principal,
-    job::{Answer, RunId, StepId, WorkflowId},
+    job::{Answer, RunId, StepRunId, WorkflowId},
     runtime::{RunQuery, StartRequest},
     value::Value,
     workflow::{Run, RunStatus, TimelineEvent},
@@ -197,7 +197,7 @@ pub(super) async fn answer_step(
         reason: body.reason.into(),
         note: body.note.into(),
     };
-    api.plane.answer_step(&caller.0, run.id().ok_or_else(|| no_run("?"))?, &StepId::parse(&step)?, answer).await?;
+    api.plane.answer_step(&caller.0, run.id().ok_or_else(|| no_run("?"))?, &StepRunId::parse(&step)?, answer).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -14,12 +14,21 @@ use crate::{
         shared::Work,
         timers::Arm,
     },
-    workflow::{RunInput, Wake},
+    workflow::{RunEffect, RunInput, Wake},
 };
+
+/// Whether an effect stays inside of the process, which is all that a dry run may have.
+fn stays_inside(effect: &RunEffect) -> bool {
+    let inside = matches!(effect, RunEffect::Child(_));
+    if !inside {
+        tracing::error!(?effect, "an effect of a dry run is not carried out");
+    }
+    inside
+}
 
 impl Executor {
     /// Folds a transition in and sends its batch. `begun` when the state already holds the first event.
-    pub(super) fn commit(&mut self, command: Command, transition: Transition, begun: bool) {
+    pub(super) fn commit(&mut self, command: Command, mut transition: Transition, begun: bool) {
         let aggregate = command.aggregate.clone();
         if transition.is_empty() {
             // A timer that fired early, by a clock that was set back since, is set anew.
@@ -35,8 +44,11 @@ impl Executor {
         let Some(entry) = self.entries.get_mut(&aggregate) else { return };
         let Some(state) = &mut entry.state else { return };
         let head = if begun { 0 } else { state.head() };
-        for event in transition.events.iter().skip(usize::from(begun)) {
-            state.apply(event);
+        state.adopt(&mut transition, begun);
+        if let State::Run(run) = state
+            && run.is_dry_run()
+        {
+            transition.effects.retain(stays_inside);
         }
         let start = match &command.work {
             Work::Start { start, .. } => Some(&**start),

@@ -33,6 +33,7 @@ impl Executor {
             policy,
             routes: &routes,
             default_job_timeout: shared.options.default_job_timeout,
+            stop_grace: shared.options.stop_grace,
             payload_limits: shared.options.payload_limits(),
         };
         let decided = match (&entry.state, &command.work) {
@@ -50,7 +51,7 @@ impl Executor {
                 // The same start again, by a repeat or after a refusal whose outcome was unknown.
                 let same = run.tenant() == workflow.tenant()
                     && run.workflow().id() == workflow.id()
-                    && run.input() == &start.input
+                    && run.input() == start.input
                     && run.idempotency_key() == start.idempotency_key.as_deref();
                 let answer = if same {
                     Ok(())

@@ -65,7 +65,7 @@ use super::{
 };
 use crate::{
     governance::Principal,
-    job::{Answer, RunId, StepId, WorkflowId},
+    job::{Answer, RunId, StepRunId, WorkflowId},
     ports::{Bus, Clock, IdSource, Message, PolicyEngine, SeededIds, Store, memory::MemoryBlobs, memory::MemoryBus},
     protocol::JobRequest,
     runtime::{ControlPlane, Options, PlaneError, PlaneErrorKind, StartRequest},
@@ -242,7 +242,7 @@ impl TestPlane {
     /// # Errors
     /// What [`ControlPlane::answer_step`] answers.
     pub async fn answer(&self, run: &RunId, step: &str, by: &str, approved: bool) -> Result<(), PlaneError> {
-        let step = StepId::parse(step)?;
+        let step = StepRunId::parse(step)?;
         let answer = Answer { approved, by: by.into(), role: "".into(), reason: "".into(), note: "".into() };
         self.ask(async |plane| plane.answer_step(&self.principal, run, &step, answer.clone()).await).await
     }

@@ -9,7 +9,7 @@ use crate::{
     policy::{Decision, Outcome},
     ports::Verdict,
     value::Value,
-    workflow::RunEvent,
+    workflow::{RunEvent, fold::RunMut},
 };
 
 impl Machine<'_> {
@@ -55,7 +55,7 @@ impl Machine<'_> {
 
     fn succeed_made_up(&mut self, slot: usize) {
         let form = self.step(slot).and_then(|step| step.output_form.as_ref());
-        let output = form.map_or(Value::Null, crate::value::sample);
+        let output = form.map_or(Value::Null, |form| form.get("default").cloned().unwrap_or_default());
         self.succeed(slot, Some(Arc::new(output)));
     }
 
@@ -63,7 +63,7 @@ impl Machine<'_> {
     fn job_to_ask_about(&self, slot: usize, input: Option<Arc<Value>>) -> Option<JobSpec> {
         let step = self.step(slot)?;
         let crate::workflow::StepKind::Job { topic, meta, labels, adapter, .. } = &step.kind else { return None };
-        let info = self.draft_info()?;
+        let info = self.draft.core().info.as_deref()?;
         let run_id = self.draft.run_id(slot)?;
         let mut all = std::collections::BTreeMap::clone(&info.labels);
         all.extend(labels.clone());

@@ -55,7 +55,7 @@ impl Run {
     /// # Errors
     /// [`RestoreError`] when `from` has not begun here, or what it waits for did not end well.
     pub fn restore_from(&self, from: Option<&StepRunId>) -> Result<RestoredState, RestoreError> {
-        let mut state = Self { head: 0, ..self.clone() };
+        let mut state = self.clone();
         let mut again: BTreeSet<usize> = BTreeSet::new();
         if let Some(from) = from {
             let slot = fold::locate(self, from).ok_or_else(|| RestoreError::UnknownStep {

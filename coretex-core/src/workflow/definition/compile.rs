@@ -100,11 +100,12 @@ impl Compiler {
         if let Some(schema) = &spec.input_schema {
             options = options.with_input_schema(schema);
         }
-        let output = self.template("output", spec.output.as_ref(), &rooted(&options, &layout, super::MAIN), &mut References::default());
+        let rooted = Rooted::new(options);
+        let output = self.template("output", spec.output.as_ref(), &rooted.plain, &mut References::default());
         let mut steps = Vec::with_capacity(layout.entries.len());
         let mut reads = Vec::with_capacity(layout.entries.len());
-        for (position, entry) in layout.entries.iter().enumerate() {
-            let (compiled, read) = self.step(&id, &layout, position, entry, &options);
+        for entry in &layout.entries {
+            let (compiled, read) = self.step(&id, &layout, entry, &rooted);
             steps.extend(compiled);
             reads.push(read);
         }
@@ -141,12 +142,11 @@ impl Compiler {
         &mut self,
         workflow: &WorkflowId,
         layout: &Layout<'_>,
-        position: usize,
         entry: &Entry<'_>,
-        options: &CompileOptions,
+        rooted: &Rooted,
     ) -> (Option<Step>, Reads) {
         let Entry { path, spec, name, .. } = entry;
-        let options = &rooted(options, layout, entry.scope);
+        let options = rooted.within(layout, entry.scope);
         let mut reads = Reads::default();
         let id = self.parsed(path, StepId::parse(name));
         if !entry.holds_items {
@@ -179,7 +179,7 @@ impl Compiler {
             );
             (None, None)
         } else {
-            self.kind(workflow, layout, entry, condition, options, &mut reads)
+            self.kind(workflow, layout, entry, condition, rooted, &mut reads)
         };
         // An empty input means the run's whole input, as it always did.
         let written = spec.input.as_ref().filter(|input| input.as_object().is_none_or(|fields| !fields.is_empty()));
@@ -208,7 +208,6 @@ impl Compiler {
             let undo = layout.index.get(format!("{name}-compensate").as_str())?;
             Some(*undo)
         });
-        let _ = position;
         let step = id.zip(kind).map(|(id, kind)| Step {
             run_id: StepRunId::of_step(&id),
             id,
@@ -361,7 +360,7 @@ impl Compiler {
         }
         for (from, entry) in layout.entries.iter().enumerate() {
             let is_item = !entry.spec.for_each.is_empty() && !entry.holds_items;
-            if let Some(to) = layout.sibling(entry.scope, &entry.spec.on_error).filter(|_| !is_item) {
+            if let Some(to) = layout.sibling(entry.scope, &entry.spec.on_error).filter(|to| !is_item && *to != from) {
                 edges.push((from, to, EdgeKind::Failure));
             }
         }
@@ -496,18 +495,36 @@ fn find_handlers(layout: &mut Layout<'_>) {
     }
 }
 
-/// The roots that expressions in `scope` may use.
-pub(super) fn rooted(options: &CompileOptions, layout: &Layout<'_>, scope: usize) -> CompileOptions {
-    let mut roots = vec!["input", "ctx", "steps", "run"];
-    for container in layout.around(scope) {
-        let Some(entry) = layout.entries.get(container) else { continue };
-        if entry.holds_items {
-            roots.extend(["item", "index"]);
-        } else if entry.spec.kind == StepType::Loop {
-            roots.extend(["carry", "index"]);
+/// What expressions may use, by where they stand: there are few places that differ, and many steps.
+pub(super) struct Rooted {
+    plain: CompileOptions,
+    items: CompileOptions,
+    carries: CompileOptions,
+    both: CompileOptions,
+}
+
+impl Rooted {
+    fn new(options: CompileOptions) -> Self {
+        let plain = options.with_roots(["input", "ctx", "steps", "run"]);
+        let items = plain.clone().with_root("item").with_root("index");
+        let carries = plain.clone().with_root("carry").with_root("index");
+        Self { both: items.clone().with_root("carry"), plain, items, carries }
+    }
+
+    /// What expressions in `scope` may use.
+    pub(super) fn within(&self, layout: &Layout<'_>, scope: usize) -> &CompileOptions {
+        let (mut items, mut carries) = (false, false);
+        for entry in layout.around(scope).filter_map(|container| layout.entries.get(container)) {
+            items |= entry.holds_items;
+            carries |= !entry.holds_items && entry.spec.kind == StepType::Loop;
+        }
+        match (items, carries) {
+            (false, false) => &self.plain,
+            (true, false) => &self.items,
+            (false, true) => &self.carries,
+            (true, true) => &self.both,
         }
     }
-    options.clone().with_roots(roots)
 }
 
 /// What a scope knows of its steps.

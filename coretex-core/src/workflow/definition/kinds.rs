@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Case, Delay, ItemTolerance, Joins, StepKind,
-    compile::{Compiler, Reads, rooted},
+    compile::{Compiler, Reads, Rooted},
     layout::{Entry, Layout},
 };
 use crate::{
@@ -28,10 +28,11 @@ impl Compiler {
         layout: &Layout<'_>,
         entry: &Entry<'_>,
         condition: Option<Expr>,
-        options: &CompileOptions,
+        rooted: &Rooted,
         reads: &mut Reads,
     ) -> (Option<Expr>, Option<StepKind>) {
         let (path, spec) = (&entry.path, entry.spec);
+        let options = rooted.within(layout, entry.scope);
         let kind = match spec.kind {
             StepType::Worker | StepType::Llm | StepType::Http | StepType::Container | StepType::Script => {
                 self.job(workflow, path, spec)
@@ -56,7 +57,7 @@ impl Compiler {
             }
             StepType::Switch => self.switch(layout, entry, options, &mut reads.outside),
             StepType::Parallel => self.parallel(path, spec),
-            StepType::Loop => self.a_loop(layout, entry, options, reads),
+            StepType::Loop => self.a_loop(layout, entry, rooted, reads),
             StepType::Delay => self.delay(path, spec, options, &mut reads.outside),
             StepType::Transform => {
                 if spec.output.is_none() {
@@ -185,10 +186,11 @@ impl Compiler {
         &mut self,
         layout: &Layout<'_>,
         entry: &Entry<'_>,
-        options: &CompileOptions,
+        rooted: &Rooted,
         reads: &mut Reads,
     ) -> Option<StepKind> {
         let (path, spec) = (&entry.path, entry.spec);
+        let options = rooted.within(layout, entry.scope);
         if spec.steps.is_empty() {
             self.missing(path, "steps", "a loop needs at least one step", "write `steps:` with the steps of the loop");
         }
@@ -200,7 +202,7 @@ impl Compiler {
             let message = format!("{} is more than {MAX_ITERATIONS}", spec.max_iterations);
             self.problem("out_of_range", format!("{path}.max_iterations"), message, format!("use at most {MAX_ITERATIONS}"));
         }
-        let inner = &entry.body.map_or_else(|| options.clone(), |body| rooted(options, layout, body));
+        let inner = rooted.within(layout, entry.body.unwrap_or(entry.scope));
         let goes_on = self.expression(&format!("{path}.while"), &spec.while_, inner, &mut reads.inside);
         let until = self.expression(&format!("{path}.until"), &spec.until, inner, &mut reads.inside);
         let carry = self.template(&format!("{path}.carry"), spec.carry.as_ref(), options, &mut reads.outside);

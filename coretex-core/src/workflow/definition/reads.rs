@@ -20,6 +20,7 @@ impl Compiler {
         let mut waits: Option<HashSet<usize>> = None;
         for read in reads.steps() {
             let Some(target) = layout.index.get(read).copied() else { continue };
+            let Some(target) = seen_from_outside(layout, scope, target) else { continue };
             let Some(target_scope) = layout.entries.get(target).map(|entry| entry.scope) else { continue };
             let outer = layout.around(scope).filter_map(|container| layout.entries.get(container).map(|e| e.scope));
             if target_scope != scope && !outer.into_iter().any(|outer| outer == target_scope) {
@@ -59,6 +60,24 @@ impl Compiler {
     fn is_finally(&self, layout: &Layout<'_>, scope: usize) -> bool {
         scope == FINALLY
             || layout.around(scope).any(|container| layout.entries.get(container).is_some_and(|e| e.scope == FINALLY))
+    }
+}
+
+/// The step at `target`, or the parallel group around it, however deep, that lies where `scope` can see it.
+fn seen_from_outside(layout: &Layout<'_>, scope: usize, target: usize) -> Option<usize> {
+    let visible: HashSet<usize> = std::iter::once(scope)
+        .chain(layout.around(scope).filter_map(|container| Some(layout.entries.get(container)?.scope)))
+        .collect();
+    let mut here = target;
+    loop {
+        let entry = layout.entries.get(here)?;
+        if visible.contains(&entry.scope) {
+            return Some(here);
+        }
+        match layout.scopes.get(entry.scope) {
+            Some(around) if !around.iterates && around.container.is_some() => here = around.container?,
+            _ => return Some(target),
+        }
     }
 }
 

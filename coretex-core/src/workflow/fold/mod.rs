@@ -18,11 +18,11 @@ use super::{
     RestoredState, RunEvent, SkipReason, StepRun, StepStatus, WaitsFor, Workflow,
     state::{Block, Place, RunCore},
 };
-use crate::job::{Job, JobId, JobState, Output, StepRunId};
+use crate::job::{Job, JobId, JobState, Output};
 
 pub(super) use self::{
     group::group_output,
-    place::{block, indices, locate, of_step, run_id, slots_of, step_runs, visible},
+    place::{block, locate, of_step, run_id, slots_of, step_runs, visible},
     stop::under_way,
 };
 use step::{Release, end, with_step};

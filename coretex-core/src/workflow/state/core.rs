@@ -74,6 +74,7 @@ pub(in crate::workflow) struct RunCore {
     pub(in crate::workflow) status: RunStatus,
     pub(in crate::workflow) phase: Phase,
     pub(in crate::workflow) context: Arc<Value>,
+    #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
     pub(in crate::workflow) output: Option<Arc<Value>>,
     /// Why it is going to end, or ended, before its steps did.
     pub(in crate::workflow) cause: Option<Arc<Cause>>,

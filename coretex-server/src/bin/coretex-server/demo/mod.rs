@@ -14,7 +14,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Du
 use anyhow::{Context, bail};
 use coretex_core::{
     governance::Principal,
-    job::{Answer, RunId, StepId, WorkflowId},
+    job::{Answer, RunId, StepRunId, WorkflowId},
     ports::{Bus, SystemClock, memory::MemoryBus},
     runtime::{ControlPlane, RunQuery, StartRequest},
     scheduler::Routes,
@@ -215,7 +215,7 @@ impl Demo {
         let reason = if self.args.approve { "demo --approve" } else { "" };
         let answer =
             Answer { approved, by: self.me.id.clone(), role: "".into(), reason: reason.into(), note: "".into() };
-        match self.plane.answer_step(&self.me, &self.run, &StepId::parse(GATE)?, answer).await {
+        match self.plane.answer_step(&self.me, &self.run, &StepRunId::parse(GATE)?, answer).await {
             // Somebody else was faster; the timeline says who.
             Err(error) if error.code() == "step_not_waiting" => Ok(()),
             answered => Ok(answered?),

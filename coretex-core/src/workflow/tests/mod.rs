@@ -4,8 +4,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
+
+mod failures;
+mod kinds;
 use crate::{
-    job::{Answer, Facts, JobId, JobInput, JobResult, JobState, JobStatusReport, Output, RunId, StepId},
+    job::{Answer, Facts, JobId, JobInput, JobResult, JobState, JobStatusReport, Output, RunId, StepRunId},
     policy::{Outcome, fixed},
     ports::{PolicyEngine, PolicySnapshot},
     scheduler::Routes,
@@ -83,10 +86,12 @@ fn a_chain_of_ten_thousand_steps_is_checked_without_overflowing_the_stack() {
 #[test]
 fn fields_and_types_that_are_not_carried_out_are_refused_by_name() {
     for (step, place) in [
-        ("{for_each: input.items}", "steps.a.for_each: not_supported"),
-        ("{on_error: b}", "steps.a.on_error: not_supported"),
+        ("{on_error: b}", "steps.a.on_error: unknown_dependency"),
+        ("{on_error: a}", "steps.a.on_error: workflow_cycle"),
+        ("{max_parallel: 3}", "steps.a.max_parallel: field_misplaced"),
+        ("{cases: [{when: 'true'}]}", "steps.a.cases: field_misplaced"),
         ("{input_schema_id: x/y}", "steps.a.input_schema_id: not_supported"),
-        ("{type: loop}", "steps.a.type: not_supported"),
+        ("{type: loop, max_iterations: 3}", "steps.a.steps: field_missing"),
         ("{type: lopo}", "steps.a: unknown_step_type"),
         ("{depend_on: [b]}", "steps.a: unknown_field"),
         ("{depends_on: b}", "steps.a: wrong_type"),
@@ -131,6 +136,10 @@ struct Driver {
 
 impl Driver {
     fn start(yaml: &str, input: Value) -> Self {
+        Self::start_as(yaml, input, false)
+    }
+
+    fn start_as(yaml: &str, input: Value, dry_run: bool) -> Self {
         let workflow = Arc::new(Workflow::parse("flow.yaml", yaml).expect("a legal workflow"));
         let policy = fixed(Outcome::Allow).snapshot();
         let mut driver = Self {
@@ -141,14 +150,8 @@ impl Driver {
             effects: Vec::new(),
             records: Vec::new(),
         };
-        let start_run = StartRun {
-            id: RunId::parse("r1").expect("legal"),
-            input: Arc::new(input),
-            principal: "tester".into(),
-            team: "".into(),
-            labels: Arc::default(),
-            idempotency_key: None,
-        };
+        let id = RunId::parse("r1").expect("legal");
+        let start_run = StartRun { dry_run, ..StartRun::new(id, Arc::new(input), "tester".into()) };
         let transition = start(&workflow, start_run, &driver.facts(at(0))).expect("it starts");
         driver.fold(transition);
         driver
@@ -161,12 +164,17 @@ impl Driver {
             policy: &*self.policy,
             routes: &self.routes,
             default_job_timeout: Duration::from_secs(9_000),
+            stop_grace: Duration::from_secs(10),
             payload_limits: crate::value::Limits::default(),
         }
     }
 
     fn fold(&mut self, transition: Transition) {
+        let mut adopted = self.run.clone();
+        adopted.adopt(*transition.changes);
         self.run.replay(&transition.events);
+        assert_eq!(adopted, self.run, "what a decision folded is not the fold of its events");
+        assert_eq!(adopted.next_due(), self.run.next_due(), "the timers of both differ");
         self.log.extend(transition.events);
         self.effects.extend(transition.effects);
         if !transition.records.is_empty() {
@@ -282,14 +290,17 @@ fn a_failed_step_stops_its_siblings() {
         Driver::start("id: w\nsteps:\n  a: {topic: job.x}\n  b: {topic: job.x}\n  c: {type: approval}\n", json!({}));
     assert_eq!(run.run.status(), RunStatus::Waiting);
     run.finish(1, "r1:a@1", JobStatusReport::Failed(crate::job::Failure::fatal("boom", "it broke")));
-    assert_eq!((run.status("b"), run.status("c")), (StepStatus::Cancelled, StepStatus::Cancelled));
+    assert_eq!((run.status("b"), run.status("c")), (StepStatus::Running, StepStatus::Cancelled));
+    assert_eq!(run.run.phase(), Phase::Stopping, "the worker that has `b` may still say how it ended");
     let told = run.effects.iter().any(
         |effect| matches!(effect, RunEffect::Job(crate::job::Effect::Cancel { job, .. }) if job.as_str() == "r1:b@1"),
     );
     assert!(told, "the worker that has `b` is told to stop");
     assert_eq!(run.records.last().map(|records| records.closed.clone()), Some(vec!["r1:c".to_owned()]));
+    run.finish(2, "r1:b@1", JobStatusReport::Cancelled);
+    assert_eq!((run.run.status(), run.status("b")), (RunStatus::Failed, StepStatus::Cancelled));
     let before = run.run.clone();
-    run.succeed(2, "r1:b@1", json!(1));
+    run.succeed(3, "r1:b@1", json!(1));
     assert_eq!(run.run, before, "what comes after the end changes nothing");
 }
 
@@ -297,7 +308,7 @@ fn a_failed_step_stops_its_siblings() {
 fn an_approval_step_waits_for_its_answer_or_its_time() {
     let yaml = "id: w\nsteps:\n  ask: {type: approval, timeout_sec: 60}\n  go: {topic: job.x, depends_on: [ask], input: {by: \"${steps.ask.output.by}\"}}\n";
     let answer = |approved| Answer { approved, by: "ann".into(), role: "".into(), reason: "".into(), note: "".into() };
-    let step = || StepId::parse("ask").expect("legal");
+    let step = || StepRunId::parse("ask").expect("legal");
     let mut run = Driver::start(yaml, json!({}));
     assert_eq!(run.run.wake(), Wake::At(at(60)));
     run.feed(5, RunInput::Answer { step: step(), answer: answer(true) });
@@ -336,6 +347,8 @@ fn a_delay_of_thirty_days_parks_the_run_on_one_timer() {
 fn a_run_that_passes_its_deadline_times_out_with_everything_in_it() {
     let mut run = Driver::start("id: w\ntimeout_sec: 100\nsteps:\n  a: {topic: job.x}\n", json!({}));
     run.feed(100, RunInput::Tick);
+    assert_eq!((run.run.status(), run.run.wake()), (RunStatus::Running, Wake::Hot), "the worker is told");
+    run.feed(110, RunInput::Tick);
     assert_eq!((run.run.status(), run.status("a")), (RunStatus::TimedOut, StepStatus::Cancelled));
 }
 
@@ -361,7 +374,7 @@ fn a_notify_step_ends_when_its_alert_was_published_and_is_published_again_until_
     );
     assert_eq!(run.run.wake(), Wake::Hot);
     assert_eq!(outstanding(&run.run, &run.facts(at(1))), run.effects, "recovery publishes it again");
-    run.feed(1, RunInput::Notified { step: StepId::parse("tell").expect("legal") });
+    run.feed(1, RunInput::Notified { step: StepRunId::parse("tell").expect("legal") });
     assert_eq!(run.run.status(), RunStatus::Succeeded);
 }
 
