@@ -20,7 +20,7 @@
 //!   nothing is delivered anywhere then. A subscription without a group that is too slow loses the oldest messages
 //!   it has not read; it is for watching, not for work.
 //! * **Fairness.** A message is given to a member that waits in [`Subscription::next`]; a busy member is not
-//!   handed work that an idle one could take.
+//!   handed work that an idle one could take. Members with a [`Sink`] are asked first, in turn.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -72,6 +72,19 @@ pub fn is_work_subject(subject: &str) -> bool {
     }
 }
 
+/// Takes deliveries of a group in the task of whoever publishes, so that none has to be woken in between.
+///
+/// A delivery that a sink took is settled like any other, but is not repeated for want of time: whoever has it is in
+/// this process, and settles or drops it. What a sink takes may overtake what it gave back.
+pub trait Sink: fmt::Debug + Send + Sync {
+    /// Takes the delivery, or gives it back unsettled, to wait for [`Subscription::next`]. Called with no lock held;
+    /// must neither wait nor panic.
+    ///
+    /// # Errors
+    /// The delivery, when it is not taken now.
+    fn offer(&self, delivery: Delivery) -> Result<(), Delivery>;
+}
+
 /// What a subscriber wants.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -82,22 +95,31 @@ pub struct Subscribe {
     pub group: Option<String>,
     /// Longest time between delivery and settling (or extending) before it is delivered again; above zero.
     pub ack_wait: Duration,
+    /// Is offered what arrives for the group before it is queued, by adapters within one process. Others leave it, and
+    /// everything comes through [`Subscription::next`].
+    pub sink: Option<Arc<dyn Sink>>,
 }
 
 impl Subscribe {
     /// Sees every message that matches.
     pub fn all(filter: impl Into<String>) -> Self {
-        Self { filter: filter.into(), group: None, ack_wait: Duration::from_secs(30) }
+        Self { filter: filter.into(), group: None, ack_wait: Duration::from_secs(30), sink: None }
     }
 
     /// Shares the messages with the other members of `group`.
     pub fn group(filter: impl Into<String>, group: impl Into<String>) -> Self {
-        Self { filter: filter.into(), group: Some(group.into()), ack_wait: Duration::from_secs(30) }
+        Self { filter: filter.into(), group: Some(group.into()), ack_wait: Duration::from_secs(30), sink: None }
     }
 
     /// Sets the time to settle; 30 s unless told.
     pub fn ack_wait(mut self, wait: Duration) -> Self {
         self.ack_wait = wait;
+        self
+    }
+
+    /// Sets the sink.
+    pub fn sink(mut self, sink: Arc<dyn Sink>) -> Self {
+        self.sink = Some(sink);
         self
     }
 }

@@ -24,7 +24,7 @@ pub mod store;
 
 pub use blobs::{BlobEntry, BlobError, BlobErrorKind, BlobKey, Blobs};
 pub use bus::{
-    Ack, Bus, BusCapabilities, BusError, BusErrorKind, Delivery, Message, Payload, Subscribe, Subscription,
+    Ack, Bus, BusCapabilities, BusError, BusErrorKind, Delivery, Message, Payload, Sink, Subscribe, Subscription,
     is_work_subject,
 };
 pub use clock::{Busy, BusyGauge, Clock, SystemClock};

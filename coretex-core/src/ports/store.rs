@@ -6,7 +6,8 @@
 //!   state that includes the earlier operations of the same batch.
 //! * **Group.** [`Store::commit`] takes several batches. Each is judged in order, against a state that includes
 //!   the accepted batches before it, and fails alone. The group shares one flush. An `Ok` receipt means durable.
-//! * **Order of calls.** Two calls are applied in the order in which their futures were first polled.
+//! * **Order of calls.** Two calls are applied in the order in which their futures were first polled. Several calls may
+//!   be out at once; those that wait together should share a flush.
 //! * **Reads** are linearizable per key: a read that starts after a commit was answered sees it, whatever the
 //!   [`WriteClass`] of the write. A read never shows a batch that is not durable.
 //! * **Versions** of a key only grow, also across deletion, expiry and re-creation, so that a version serves as

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
-    ControlPlane, Options, PlaneError, commit,
+    ControlPlane, Options, PlaneError,
     definitions::Definitions,
     executor::Executor,
     inbound,
@@ -132,20 +132,14 @@ impl Builder {
             tasks: Mutex::new(JoinSet::new()),
         });
         let plane = ControlPlane::over(shared.clone());
-        let (groups, waiting) = mpsc::unbounded_channel();
         let mut inboxes = Vec::new();
-        let mut results = Vec::new();
-        for index in 0..shared.options.executor_count() {
+        for _ in 0..shared.options.executor_count() {
             let (inbox, commands) = mpsc::channel(shared.options.inbox);
-            let (done, committed) = mpsc::unbounded_channel();
-            let executor = Executor::new(shared.clone(), index, commands, committed, groups.clone());
-            shared.spawn_vital("an executor", executor.run());
+            shared.spawn_vital("an executor", Executor::new(shared.clone(), commands).run());
             inboxes.push(inbox);
-            results.push(done);
         }
         // Set once, here.
         let _first = shared.executors.set(inboxes);
-        shared.spawn_vital("the commit pipeline", commit::run(shared.store.clone(), waiting, results));
         inbound::listen(&shared).await?;
         let report = recover(&shared).await?;
         shared.spawn_vital("the timers", timers::run(shared.clone(), armed));

@@ -1,7 +1,7 @@
 //! Listening: what workers say on the bus becomes inputs.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     job::{Failure, JobId, JobInput, JobResult, JobStatusReport, Output},
-    ports::{BlobKey, Delivery, Subscribe, Subscription},
+    plane::Input,
+    ports::{BlobKey, Delivery, Sink, Subscribe, Subscription},
     protocol::{self, JobStatus, Pointer, subjects},
     value::limits,
 };
@@ -26,7 +27,9 @@ const GROUP: &str = "coretex-scheduler";
 
 /// Subscribes to everything, so that nothing said after this returned is missed.
 pub(super) async fn listen(shared: &Arc<Shared>) -> Result<(), PlaneError> {
-    let results = Subscribe::group(subjects::JOB_RESULT, GROUP).ack_wait(Duration::from_secs(60));
+    let results = Subscribe::group(subjects::JOB_RESULT, GROUP)
+        .ack_wait(Duration::from_secs(60))
+        .sink(Arc::new(ResultSink(Arc::downgrade(shared))));
     let results = shared.bus.subscribe(results).await?;
     let progress = shared.bus.subscribe(Subscribe::all(subjects::JOB_PROGRESS)).await?;
     let heartbeats = shared.bus.subscribe(Subscribe::all(subjects::HEARTBEAT)).await?;
@@ -38,35 +41,85 @@ pub(super) async fn listen(shared: &Arc<Shared>) -> Result<(), PlaneError> {
     Ok(())
 }
 
+/// Takes results where they are published: what needs no reading goes straight to its executor.
+#[derive(Debug)]
+struct ResultSink(Weak<Shared>);
+
+impl Sink for ResultSink {
+    fn offer(&self, delivery: Delivery) -> Result<(), Delivery> {
+        let Some(shared) = self.0.upgrade().filter(|shared| !shared.closed.load(Ordering::Acquire)) else {
+            return Err(delivery);
+        };
+        match heard(&shared, &delivery) {
+            Heard::Nothing => {
+                delivery.ack_now();
+                Ok(())
+            }
+            Heard::Input(aggregate, input) => {
+                let work = Work::Input(input);
+                shared.try_deliver(aggregate, work, Box::new(delivery)).map_err(|delivery| *delivery)
+            }
+            Heard::Blobs(_) => Err(delivery),
+        }
+    }
+}
+
+/// Takes the results that the sink left.
 async fn take_results(shared: Arc<Shared>, mut results: Box<dyn Subscription>) {
     while let Some(delivery) = results.next().await {
         if shared.closed.load(Ordering::Acquire) {
             // Given back, with all that follows, to whoever listens next.
             return;
         }
-        let packet = &delivery.message.packet;
-        let Some(result) = packet.job_result() else {
-            tracing::warn!(subject = subjects::JOB_RESULT, "a packet without a result is dropped");
-            delivery.ack_now();
-            continue;
-        };
-        // Our own announcements reach us too.
-        if packet.sender_id == shared.options.sender_id {
-            delivery.ack_now();
-            continue;
-        }
-        let Ok(job) = JobId::parse(&result.job_id) else {
-            tracing::warn!(sender = %packet.sender_id, "a result without a legal job id is dropped");
-            delivery.ack_now();
-            continue;
-        };
-        if needs_blobs(&shared, result, &delivery) {
+        match heard(&shared, &delivery) {
+            Heard::Nothing => delivery.ack_now(),
+            Heard::Input(aggregate, input) => {
+                // When the control plane is shutting down the delivery is given back, and delivered again when it is
+                // opened.
+                let _closed = shared.send(aggregate, Work::Input(input), Reply::Delivery(Box::new(delivery))).await;
+            }
             // Reading takes time; the results behind it need not wait.
-            shared.spawn(take_result(shared.clone(), job, delivery));
-        } else {
-            take_result(shared.clone(), job, delivery).await;
+            Heard::Blobs(job) => shared.spawn(take_large(shared.clone(), job, delivery)),
         }
     }
+}
+
+/// What a message on the subject of results says.
+enum Heard {
+    /// Nothing that concerns us.
+    Nothing,
+    /// A result.
+    Input(AggregateId, Input),
+    /// A result of this job, whose output lies in the blob store or must be moved there.
+    Blobs(JobId),
+}
+
+fn heard(shared: &Shared, delivery: &Delivery) -> Heard {
+    let packet = &delivery.message.packet;
+    let Some(result) = packet.job_result() else {
+        tracing::warn!(subject = subjects::JOB_RESULT, "a packet without a result is dropped");
+        return Heard::Nothing;
+    };
+    // Our own announcements reach us too.
+    if packet.sender_id == shared.options.sender_id {
+        return Heard::Nothing;
+    }
+    let Ok(job) = JobId::parse(&result.job_id) else {
+        tracing::warn!(sender = %packet.sender_id, "a result without a legal job id is dropped");
+        return Heard::Nothing;
+    };
+    let status = match result.effective_status() {
+        JobStatus::Succeeded if needs_blobs(shared, result, delivery) => return Heard::Blobs(job),
+        JobStatus::Succeeded => JobStatusReport::Succeeded(inline_output(result, delivery)),
+        JobStatus::Cancelled => JobStatusReport::Cancelled,
+        // Hints that the job goes on, on the wrong subject.
+        JobStatus::Pending | JobStatus::Scheduled | JobStatus::Dispatched | JobStatus::Running => {
+            return Heard::Nothing;
+        }
+        status => JobStatusReport::Failed(failure(result, status, delivery)),
+    };
+    let (aggregate, input) = finished(job, status, result, delivery);
+    Heard::Input(aggregate, input)
 }
 
 /// Whether the output lies in the blob store, or must be moved there.
@@ -85,18 +138,20 @@ fn needs_blobs(shared: &Shared, result: &protocol::JobResult, delivery: &Deliver
     }
 }
 
-async fn take_result(shared: Arc<Shared>, job: JobId, delivery: Delivery) {
+async fn take_large(shared: Arc<Shared>, job: JobId, delivery: Delivery) {
     let Some(result) = delivery.message.packet.job_result() else { return };
-    let status = match result.effective_status() {
-        JobStatus::Succeeded => JobStatusReport::Succeeded(output(&shared, result, &delivery).await),
-        JobStatus::Cancelled => JobStatusReport::Cancelled,
-        // Hints that the job goes on, on the wrong subject.
-        JobStatus::Pending | JobStatus::Scheduled | JobStatus::Dispatched | JobStatus::Running => {
-            delivery.ack_now();
-            return;
-        }
-        status => JobStatusReport::Failed(failure(result, status, &delivery)),
-    };
+    let status = JobStatusReport::Succeeded(blob_output(&shared, result, &delivery).await);
+    let (aggregate, input) = finished(job, status, result, &delivery);
+    // When the control plane is shutting down the delivery is given back, and delivered again when it is opened.
+    let _closed = shared.send(aggregate, Work::Input(input), Reply::Delivery(Box::new(delivery))).await;
+}
+
+fn finished(
+    job: JobId,
+    status: JobStatusReport,
+    result: &protocol::JobResult,
+    delivery: &Delivery,
+) -> (AggregateId, Input) {
     let worker = if result.worker_id.is_empty() { &delivery.message.packet.sender_id } else { &result.worker_id };
     let (aggregate, fenced) = aggregate_of(&job);
     let result = JobResult {
@@ -106,8 +161,7 @@ async fn take_result(shared: Arc<Shared>, job: JobId, delivery: Delivery) {
         execution_ms: u64::try_from(result.execution_ms).unwrap_or(0),
     };
     let input = job_input(&aggregate, &job, JobInput::Finished { result, fenced });
-    // When the control plane is shutting down the delivery is given back, and delivered again when it is opened.
-    let _closed = shared.send(aggregate, Work::Input(input), Reply::Delivery(Box::new(delivery))).await;
+    (aggregate, input)
 }
 
 /// Whose job it is, and whether its id alone ties a result to one attempt.
@@ -119,27 +173,30 @@ pub(super) fn aggregate_of(job: &JobId) -> (AggregateId, bool) {
 }
 
 fn failure(result: &protocol::JobResult, status: JobStatus, delivery: &Delivery) -> Failure {
-    let or = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { clip(text) };
+    let or = |text: &'_ str, default: &'static str| -> Arc<str> {
+        if text.is_empty() { default } else { clip(text) }.into()
+    };
     let code = or(&result.error_code, "worker_failed");
     let message = or(&result.error_message, "the worker gave no reason");
     let retry_after = delivery.message.payload.as_ref().and_then(|payload| payload.0.get("retry_after_ms")?.as_u64());
     let retryable = !matches!(status, JobStatus::FailedFatal | JobStatus::Denied);
-    Failure { code: code.into(), message: message.into(), retryable, retry_after_ms: retry_after }
+    Failure { code, message, retryable, retry_after_ms: retry_after }
 }
 
-/// The output as it is kept: small values in the record, large ones by pointer to an immutable copy.
-async fn output(shared: &Shared, result: &protocol::JobResult, delivery: &Delivery) -> Output {
-    let mut output = Output {
-        value: None,
+/// The output as the worker gave it.
+fn inline_output(result: &protocol::JobResult, delivery: &Delivery) -> Output {
+    Output {
+        value: delivery.message.payload.as_ref().map(|payload| payload.0.clone()),
         pointer: (!result.result_ptr.is_empty()).then(|| result.result_ptr.as_str().into()),
         sha256: None,
         artifacts: result.artifact_ptrs.iter().take(1_000).map(|pointer| pointer.as_str().into()).collect(),
-    };
+    }
+}
+
+/// The output as it is kept: small values in the record, large ones by pointer to an immutable copy.
+async fn blob_output(shared: &Shared, result: &protocol::JobResult, delivery: &Delivery) -> Output {
+    let mut output = Output { value: None, ..inline_output(result, delivery) };
     if let Some(payload) = &delivery.message.payload {
-        if !needs_blobs(shared, result, delivery) {
-            output.value = Some(payload.0.clone());
-            return output;
-        }
         match serde_json::to_vec(&*payload.0).map(bytes::Bytes::from) {
             Ok(bytes) => match move_out(shared, &result.job_id, bytes).await {
                 Some((pointer, digest)) => {
@@ -179,8 +236,12 @@ fn is_shallow(shared: &Shared, bytes: &[u8]) -> bool {
 }
 
 /// Text from outside, clipped to what a record should hold.
-fn clip(text: &str) -> String {
-    text.chars().take(4_096).collect()
+fn clip(text: &str) -> &str {
+    const MOST: usize = 4_096;
+    if text.len() <= MOST {
+        return text;
+    }
+    text.char_indices().nth(MOST).map_or(text, |(end, _)| text.get(..end).unwrap_or(text))
 }
 
 /// Writes an output that is too large for a record where its pointer says, and pins it.

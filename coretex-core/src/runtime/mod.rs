@@ -1,11 +1,11 @@
 //! The control plane: joins ports and machines, and is the only room that awaits.
 //!
 //! ```text
-//! caller, bus, timers -> executor (decide) -> commit pipeline (store) -> executor (act) -> bus, caller
+//! caller, bus, timers -> executor (decide) -> store (commit) -> executor (act) -> bus, caller
 //! ```
 //!
 //! * An [`executor`] owns a share of the aggregates and decides their inputs one at a time, ahead of durability.
-//! * The commit pipeline groups the batches of all executors under one flush.
+//! * What it decides in one round goes to the store in one call; the store puts the calls that wait under one flush.
 //! * When a batch is durable its effects run, its caller is answered, its delivery acknowledged.
 //! * Every run that has not ended has one durable wake source: `hot/…` while a worker has one of its jobs, `timers/…`
 //!   while it waits for time, `approvals/…` while it waits for a human. Recovery reads the first, the timer service the
@@ -17,7 +17,6 @@ mod artifacts;
 mod batch;
 mod builder;
 mod children;
-mod commit;
 mod definitions;
 mod error;
 mod executor;

@@ -14,7 +14,10 @@ use arc_swap::ArcSwap;
 use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     task::JoinSet,
 };
 
@@ -94,11 +97,36 @@ impl Shared {
         if self.closed.load(Ordering::Acquire) {
             return Err(PlaneError::closed());
         }
-        let executors = self.executors.get().ok_or_else(PlaneError::closed)?;
-        let index = usize::from(aggregate.shard()).checked_rem(executors.len()).unwrap_or(0);
-        let executor = executors.get(index).ok_or_else(PlaneError::closed)?;
+        let executor = self.executor(&aggregate).ok_or_else(PlaneError::closed)?;
         let command = Command { aggregate, work, reply, busy: self.clock.busy(), tries: 0 };
         executor.send(command).await.map_err(|_| PlaneError::closed())
+    }
+
+    /// Hands the work that a delivery brought to the executor that owns `aggregate`, or gives the delivery back when
+    /// there is no room.
+    pub(super) fn try_deliver(
+        &self,
+        aggregate: AggregateId,
+        work: Work,
+        delivery: Box<Delivery>,
+    ) -> Result<(), Box<Delivery>> {
+        let Some(executor) = self.executor(&aggregate) else { return Err(delivery) };
+        let reply = Reply::Delivery(delivery);
+        let command = Command { aggregate, work, reply, busy: self.clock.busy(), tries: 0 };
+        let (TrySendError::Full(command) | TrySendError::Closed(command)) = match executor.try_send(command) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        match command.reply {
+            Reply::Delivery(delivery) => Err(delivery),
+            _ => Ok(()),
+        }
+    }
+
+    fn executor(&self, aggregate: &AggregateId) -> Option<&mpsc::Sender<Command>> {
+        let executors = self.executors.get()?;
+        let index = usize::from(aggregate.shard()).checked_rem(executors.len()).unwrap_or(0);
+        executors.get(index)
     }
 
     /// Sends work and waits until it is durable.

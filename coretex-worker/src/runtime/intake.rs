@@ -2,16 +2,16 @@
 
 use std::{
     future::poll_fn,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll},
 };
 
 use coretex_core::{
-    ports::{Delivery, Message, Subscription},
+    ports::{Delivery, Message, Sink, Subscription},
     protocol::{ErrorCode, PROTOCOL_VERSION},
 };
 use futures::{FutureExt, future::BoxFuture};
-use tokio::{sync::OwnedSemaphorePermit, task::coop::consume_budget};
+use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, task::coop::consume_budget};
 
 use super::{
     answer::Answer,
@@ -22,10 +22,32 @@ use super::{
 };
 use crate::handler::Bound;
 
+/// Takes deliveries from the hands of whoever publishes, as long as there is a slot for them beside the one that the
+/// intake keeps for what is queued.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    pub(crate) shared: Weak<Shared>,
+    pub(crate) runtime: Handle,
+}
+
+impl Sink for Entrance {
+    fn offer(&self, delivery: Delivery) -> Result<(), Delivery> {
+        let Some(shared) = self.shared.upgrade() else { return Err(delivery) };
+        let Ok(permit) = Arc::clone(&shared.slots).try_acquire_owned() else { return Err(delivery) };
+        // Looked at with the slot in hand: whoever stops the worker waits for the slots next.
+        if shared.full_stop.is_raised() {
+            return Err(delivery);
+        }
+        take(&shared, &self.runtime, delivery, permit);
+        Ok(())
+    }
+}
+
 /// Takes deliveries until it is told to stop or the bus is closed.
 pub(crate) async fn take_jobs(shared: Arc<Shared>, topics: Vec<Box<dyn Subscription>>, direct: Box<dyn Subscription>) {
     let mut subscriptions = topics;
     subscriptions.push(direct);
+    let runtime = Handle::current();
     let mut turn = 0_usize;
     loop {
         consume_budget().await;
@@ -35,7 +57,7 @@ pub(crate) async fn take_jobs(shared: Arc<Shared>, topics: Vec<Box<dyn Subscript
         };
         turn = turn.wrapping_add(1);
         match next(&shared, &mut subscriptions, turn).await {
-            Next::Delivery(delivery) => take(&shared, delivery, permit),
+            Next::Delivery(delivery) => take(&shared, &runtime, delivery, permit),
             Next::Ended(index) => {
                 if index < subscriptions.len() {
                     drop(subscriptions.swap_remove(index));
@@ -108,15 +130,15 @@ enum Admission {
     Done,
 }
 
-fn take(shared: &Arc<Shared>, delivery: Delivery, permit: OwnedSemaphorePermit) {
+fn take(shared: &Arc<Shared>, runtime: &Handle, delivery: Delivery, permit: OwnedSemaphorePermit) {
     match admit(shared, delivery) {
         Admission::Start(job, handler) => {
             let job_runs = run(job, handler, permit);
-            drop(tokio::spawn(job_runs));
+            drop(runtime.spawn(job_runs));
         }
         Admission::Answer(delivery, message) => {
             let shared = Arc::clone(shared);
-            drop(tokio::spawn(async move {
+            drop(runtime.spawn(async move {
                 shared.answer(delivery, message).await;
                 drop(permit);
             }));

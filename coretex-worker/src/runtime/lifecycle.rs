@@ -3,13 +3,13 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use coretex_core::{
-    ports::{Bus, BusError, Subscribe},
+    ports::{Bus, BusError, Sink, Subscribe},
     protocol::subjects,
 };
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 
 use super::{
-    intake::take_jobs,
+    intake::{Entrance, take_jobs},
     presence::{beat, handshake, hear_cancels, heartbeat},
     shared::{Shared, WorkerStats},
 };
@@ -77,9 +77,11 @@ impl Worker {
         let cancels = listen(&shared, Subscribe::all(subjects::JOB_CANCEL)).await?;
         let direct_subject = &*shared.subjects.direct;
         let direct = listen(&shared, Subscribe::group(direct_subject, direct_subject)).await?;
+        let entrance: Arc<dyn Sink> =
+            Arc::new(Entrance { shared: Arc::downgrade(&shared), runtime: Handle::current() });
         let mut topics = Vec::new();
         for filter in shared.handlers.filters() {
-            topics.push(listen(&shared, Subscribe::group(filter.clone(), filter)).await?);
+            topics.push(listen(&shared, Subscribe::group(filter.clone(), filter).sink(Arc::clone(&entrance))).await?);
         }
         shared.publish_lossy(handshake(&shared)).await;
         if shared.options.heartbeat_interval.is_some() {
@@ -193,6 +195,8 @@ impl RunningWorker {
             }
             forward
         });
+        // At once: whoever publishes next must not find it open.
+        self.shared.full_stop.raise();
     }
 }
 

@@ -1,4 +1,4 @@
-//! From a decision to its batch, and what became of it.
+//! From a decision to its batch.
 
 use super::{
     Command, Executor,
@@ -7,13 +7,7 @@ use super::{
 use crate::{
     job::JobInput,
     plane::{Input, State, Transition},
-    runtime::{
-        batch,
-        commit::{Committed, Group},
-        keys::AggregateId,
-        shared::Work,
-        timers::Arm,
-    },
+    runtime::{batch, keys::AggregateId, shared::Work, timers::Arm},
     workflow::{RunEffect, RunInput, Wake},
 };
 
@@ -115,35 +109,5 @@ impl Executor {
             self.timers.insert((due, aggregate.clone()));
         }
         entry.timer = due;
-    }
-
-    pub(super) fn flush(&mut self) {
-        if self.batches.is_empty() {
-            return;
-        }
-        let group = Group {
-            executor: self.index,
-            members: std::mem::take(&mut self.members),
-            batches: std::mem::take(&mut self.batches),
-        };
-        if self.groups.send(group).is_err() {
-            tracing::error!("the commit pipeline has gone; nothing more is accepted");
-        }
-    }
-
-    pub(super) fn take_committed(&mut self, committed: Committed) {
-        for (aggregate, result) in committed.members.into_iter().zip(committed.results) {
-            self.under_way = self.under_way.saturating_sub(1);
-            let Some(entry) = self.entries.get_mut(&aggregate) else { continue };
-            // What waits in front of the batch was decided before it and is settled by its predecessor.
-            let Some(pending) = entry.pending.front_mut() else { continue };
-            match result {
-                Ok(_) => {
-                    pending.sent = false;
-                    self.settle(&aggregate);
-                }
-                Err(error) => self.refuse(&aggregate, error),
-            }
-        }
     }
 }

@@ -10,6 +10,7 @@
 mod commit;
 mod decide;
 mod entry;
+mod flush;
 mod idle;
 mod load;
 mod refuse;
@@ -27,10 +28,9 @@ use futures::{future::BoxFuture, stream::FuturesUnordered};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use self::entry::Entry;
+use self::{entry::Entry, flush::Calls, wait::Arrived};
 use super::{
     PlaneError,
-    commit::{Committed, Group},
     keys::AggregateId,
     load::Loaded,
     shared::{Reply, Shared, Work},
@@ -54,10 +54,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(20);
 
 pub(super) struct Executor {
     shared: Arc<Shared>,
-    index: usize,
     inbox: mpsc::Receiver<Command>,
-    committed: mpsc::UnboundedReceiver<Committed>,
-    groups: mpsc::UnboundedSender<Group>,
     entries: HashMap<AggregateId, Entry>,
     timers: BTreeSet<(Timestamp, AggregateId)>,
     sleep: Option<(Timestamp, BoxFuture<'static, ()>)>,
@@ -67,6 +64,7 @@ pub(super) struct Executor {
     idle_weight: usize,
     members: Vec<AggregateId>,
     batches: Vec<Batch>,
+    calls: Calls,
     local: VecDeque<Command>,
     under_way: usize,
     stamp: u64,
@@ -76,20 +74,11 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        index: usize,
-        inbox: mpsc::Receiver<Command>,
-        committed: mpsc::UnboundedReceiver<Committed>,
-        groups: mpsc::UnboundedSender<Group>,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, inbox: mpsc::Receiver<Command>) -> Self {
         let seed = shared.ids.random();
         Self {
             shared,
-            index,
             inbox,
-            committed,
-            groups,
             entries: HashMap::new(),
             timers: BTreeSet::new(),
             sleep: None,
@@ -98,6 +87,7 @@ impl Executor {
             idle_weight: 0,
             members: Vec::new(),
             batches: Vec::new(),
+            calls: Calls::default(),
             local: VecDeque::new(),
             under_way: 0,
             stamp: 0,
@@ -108,18 +98,17 @@ impl Executor {
     }
 
     pub(super) async fn run(mut self) {
+        let mut arrived = Arrived::default();
         loop {
             self.arm_sleep();
-            let arrived = self.wait().await;
-            for committed in arrived.committed {
-                self.take_committed(committed);
-            }
-            for loaded in arrived.loaded {
+            self.wait(&mut arrived).await;
+            self.flush();
+            for loaded in arrived.loaded.drain(..) {
                 self.take_loaded(loaded);
             }
             if !arrived.commands.is_empty() || !self.local.is_empty() {
                 let policy = self.shared.policy.snapshot();
-                for command in arrived.commands {
+                for command in arrived.commands.drain(..) {
                     self.take(command, &*policy);
                 }
                 while let Some(command) = self.local.pop_front() {

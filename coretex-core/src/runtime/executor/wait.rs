@@ -9,7 +9,6 @@ use crate::{
     job::JobInput,
     plane::Input,
     runtime::{
-        commit::Committed,
         keys::AggregateId,
         load::Loaded,
         shared::{Reply, Work},
@@ -27,25 +26,19 @@ const MAX_LOADS: usize = 256;
 #[derive(Default)]
 pub(super) struct Arrived {
     pub(super) commands: Vec<Command>,
-    pub(super) committed: Vec<Committed>,
     pub(super) loaded: Vec<Loaded>,
     pub(super) closed: bool,
 }
 
 impl Executor {
     /// Waits until there is something to do, and takes all of it that is there.
-    pub(super) async fn wait(&mut self) -> Arrived {
-        let mut arrived = Arrived::default();
+    pub(super) async fn wait(&mut self, arrived: &mut Arrived) {
         if !self.local.is_empty() {
-            return arrived;
+            return;
         }
         let saturated = self.under_way >= MAX_UNDER_WAY || self.loads.len() >= MAX_LOADS;
         std::future::poll_fn(|cx| {
-            let mut ready = false;
-            if let Poll::Ready(count) = self.committed.poll_recv_many(cx, &mut arrived.committed, 64) {
-                arrived.closed |= count == 0;
-                ready = true;
-            }
+            let mut ready = self.calls.poll(cx).is_ready();
             while let Poll::Ready(Some(loaded)) = self.loads.poll_next_unpin(cx) {
                 arrived.loaded.push(loaded);
                 ready = true;
@@ -63,7 +56,6 @@ impl Executor {
             if ready { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        arrived
     }
 
     /// Sleeps until the first timer, or earlier: waking for nothing is cheaper than making a new sleep whenever the

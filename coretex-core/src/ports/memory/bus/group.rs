@@ -21,10 +21,11 @@ use super::{
     flights::{Flight, Flights, Ticket},
     members::Members,
     registry::Registry,
+    sinks::{Direct, Sinks},
     timers::Timers,
 };
 use crate::{
-    ports::{Busy, Clock, Delivery, Message},
+    ports::{Busy, Clock, Delivery, Message, Sink},
     protocol::subjects::SubjectFilter,
 };
 
@@ -72,6 +73,7 @@ pub(super) struct State {
     parkings: u64,
     flights: Flights,
     members: Members,
+    sinks: Sinks,
     /// When the timers will call.
     armed: Option<Timestamp>,
 }
@@ -124,8 +126,43 @@ impl Group {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn join(&self) -> usize {
-        self.lock().members.join()
+    pub(super) fn join(&self, sink: Option<Arc<dyn Sink>>) -> usize {
+        let mut state = self.lock();
+        let member = state.members.join();
+        if let Some(sink) = sink {
+            state.sinks.add(member, sink);
+        }
+        member
+    }
+
+    /// Gives a new message to the first sink that takes it, or queues it.
+    pub(super) fn take(self: &Arc<Self>, mut message: Message) -> Result<(), (Message, Room)> {
+        let mut busy = self.clock.busy();
+        let mut state = self.lock();
+        let mut asked = 0;
+        loop {
+            let room = state.room(self.capacity);
+            if room != Room::Yes {
+                drop(state);
+                return Err((message, room));
+            }
+            // What waits goes first.
+            if asked == state.sinks.len() || !state.ready.is_empty() {
+                break;
+            }
+            let Some(sink) = state.sinks.next() else { break };
+            drop(state);
+            asked += 1;
+            match Direct::offer(&*sink, self, message, busy) {
+                Ok(()) => return Ok(()),
+                Err(back) => (message, busy) = back,
+            }
+            state = self.lock();
+        }
+        let waker = state.push(message, busy);
+        drop(state);
+        wake(waker);
+        Ok(())
     }
 
     /// The next message for `member`, or its place in the line.
@@ -173,10 +210,17 @@ impl Group {
 
     /// Takes a delivery back, to be made again after `delay`.
     pub(super) fn give_back(self: &Arc<Self>, ticket: Ticket, delay: Duration) {
+        let flight = self.lock().flights.remove(ticket);
+        if let Some(flight) = flight {
+            self.requeue(flight, delay);
+        }
+    }
+
+    /// Makes a delivery that is in nobody's hands any more again after `delay`.
+    pub(super) fn requeue(self: &Arc<Self>, Flight { message, attempt, busy }: Flight, delay: Duration) {
         let now = if delay.is_zero() { None } else { Some(self.clock.now()) };
-        let mut state = self.lock();
-        let Some(Flight { message, attempt, busy }) = state.flights.remove(ticket) else { return };
         let queued = Queued { message, attempt: attempt.saturating_add(1) };
+        let mut state = self.lock();
         let waker = match now {
             Some(now) => {
                 state.park(now.checked_add(delay).unwrap_or(Timestamp::MAX), queued);
@@ -268,6 +312,8 @@ impl Group {
         let mut state = self.lock();
         let called = state.members.turn_away(member);
         state.members.leave(member);
+        // Dropped after the lock.
+        let _sink = state.sinks.remove(member);
         if state.members.is_empty() && state.phase == Phase::Live {
             state.phase = Phase::Retired;
             let ready = std::mem::take(&mut state.ready);
@@ -288,8 +334,9 @@ impl Group {
         let parked = std::mem::take(&mut state.parked);
         let flights = state.flights.take_all();
         let wakers = state.members.call_all();
+        let sinks = std::mem::take(&mut state.sinks);
         drop(state);
-        drop((ready, parked, flights));
+        drop((ready, parked, flights, sinks));
         wake(wakers);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Sending, receiving and settling take one short lock each, on the group concerned; the message itself is never
 //! copied and nothing is encoded. The pieces: [`registry`] knows who listens and holds work for which nobody does,
-//! [`group`] queues and redelivers, [`watcher`] shows, [`timers`] wakes. Redelivery goes through the injected clock.
+//! [`group`] queues and redelivers, [`sinks`] hands over without queueing, [`watcher`] shows, [`timers`] wakes. Redelivery goes through the injected clock.
 //!
 //! **Virtual time.** A message that a group has to handle (queued or in somebody's hands) holds a
 //! [`Busy`](crate::ports::Busy), so time stands still until it is settled. A message given back with a delay, one
@@ -13,11 +13,14 @@ mod flights;
 mod group;
 mod members;
 mod registry;
+mod sinks;
 mod timers;
 mod watcher;
 
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod sink_tests;
 #[cfg(test)]
 mod tests;
 
@@ -160,20 +163,7 @@ impl MemoryBus {
 
     fn enqueue(&self, groups: &[Arc<Group>], message: Message) -> Result<(), (Message, Room)> {
         if let [group] = groups {
-            let busy = self.registry.clock.busy();
-            let mut state = group.lock();
-            match state.room(group.capacity) {
-                Room::Yes => {
-                    let waker = state.push(message, busy);
-                    drop(state);
-                    wake(waker);
-                    return Ok(());
-                }
-                room => {
-                    drop(state);
-                    return Err((message, room));
-                }
-            }
+            return group.take(message);
         }
         let mut states: Vec<_> = groups.iter().map(|group| (group.capacity, group.lock())).collect();
         let rooms = states.iter().map(|(capacity, state)| state.room(*capacity));
@@ -241,7 +231,7 @@ impl Bus for MemoryBus {
             ));
         }
         let key = GroupKey { filter, name: name.into() };
-        let (group, member) = registry.join_group(key).map_err(|_| closed())?;
+        let (group, member) = registry.join_group(key, subscribe.sink).map_err(|_| closed())?;
         Ok(Box::new(GroupSubscription { group, member, ack_wait: subscribe.ack_wait, registry }))
     }
 

@@ -18,7 +18,7 @@ use super::{
     watcher::Watcher,
 };
 use crate::{
-    ports::{Clock, Message, is_work_subject},
+    ports::{Clock, Message, Sink, is_work_subject},
     protocol::subjects::{SubjectError, SubjectFilter, check_publish},
 };
 
@@ -149,13 +149,17 @@ impl Registry {
     }
 
     /// Makes a member of a group, and the group if need be.
-    pub(super) fn join_group(&self, key: GroupKey) -> Result<(Arc<Group>, usize), Refusal> {
+    pub(super) fn join_group(
+        &self,
+        key: GroupKey,
+        sink: Option<Arc<dyn Sink>>,
+    ) -> Result<(Arc<Group>, usize), Refusal> {
         let mut state = self.lock();
         if state.closed {
             return Err(Refusal::Closed);
         }
         if let Some(group) = state.groups.get(&key) {
-            let member = group.join();
+            let member = group.join(sink);
             return Ok((group.clone(), member));
         }
         state.ids += 1;
@@ -169,7 +173,7 @@ impl Registry {
             state: Mutex::default(),
         });
         group.fill(state.held.take(&key.filter));
-        let member = group.join();
+        let member = group.join(sink);
         state.groups.insert(key.clone(), group.clone());
         state.add(&key.filter, Listener::Group(group.clone()));
         self.forget_routes(&key.filter);
