@@ -149,7 +149,7 @@ fn the_order_of_results_and_their_repeats_do_not_change_the_end() {
                 let value = |step: &coretex_core::workflow::StepRun| {
                     step.output.as_ref().and_then(|output| output.value.as_deref().cloned())
                 };
-                run.steps().map(|(id, step)| (id.to_owned(), step.status, value(step))).collect()
+                run.steps().map(|(id, step)| (id.to_string(), step.status, value(step))).collect()
             })
             .collect();
         assert!(ends.windows(2).all(|pair| pair[0] == pair[1]), "seed {seed}: {ends:#?}");
@@ -195,7 +195,7 @@ fn events_read_back_from_their_text_fold_to_the_same_state() {
 #[test]
 fn inputs_that_are_not_legal_leave_the_state_as_it_is() {
     let world = World::new();
-    let step = |id: &str| id;
+    let step = |id: &str| StepRunId::parse(id).unwrap();
     for seed in 0..SEEDS {
         let mut rng = Rng::new(seed);
         let workflow = graph(&mut rng);

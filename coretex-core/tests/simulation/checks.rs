@@ -6,11 +6,13 @@ use std::{
 };
 
 use coretex_core::{
-    job::{Job, JobEvent, JobState},
+    job::{Job, JobEvent, JobState, StepRunId},
     plane::{JobRecord, State, StoredJobEvent},
     ports::{Entry, Key, Scan, Store},
     testing::TestPlane,
-    workflow::{Run, RunEvent, RunSummary, StepKind, StepRun, StepStatus, StoredEvent, Wake, Workflow, WorkflowSpec},
+    workflow::{
+        Role, Run, RunEvent, RunSummary, StepKind, StepRun, StepStatus, StoredEvent, WaitsFor, Wake, Workflow, WorkflowSpec,
+    },
 };
 use serde_json::Value;
 
@@ -149,13 +151,17 @@ fn walk(id: &str, workflow: &Arc<Workflow>, events: &[StoredEvent], letters: &mu
             if ends_job(event) {
                 *ends.entry(job.clone()).or_default() += 1;
             }
-            if matches!(event, JobEvent::Failed { .. } | JobEvent::Denied { .. } | JobEvent::TimedOut { .. }) {
+            // A job that was stopped on request was not given up.
+            let stopped = run.step(step.as_str()).unwrap().job.as_ref().unwrap().stop.is_some();
+            if matches!(event, JobEvent::Failed { .. } | JobEvent::Denied { .. } | JobEvent::TimedOut { .. }) && !stopped {
                 letters.insert(job);
             }
         }
-        // Another try takes it back.
-        if let RunEvent::StepRetryScheduled { step, .. } = &stored.event {
-            letters.remove(run.step(step.as_str()).unwrap().job.as_ref().unwrap().id.as_str());
+        // Another try takes it back, and so does an operator who is to say.
+        if let RunEvent::StepRetryScheduled { step, .. } | RunEvent::StepParked { step, .. } = &stored.event
+            && let Some(job) = &run.step(step.as_str()).unwrap().job
+        {
+            letters.remove(job.id.as_str());
         }
         counters(&run);
         let snapshot = Run::from_snapshot(workflow.clone(), &run.to_snapshot().unwrap()).unwrap();
@@ -179,17 +185,25 @@ fn begins_in_order(id: &str, before: &Run, stored: &StoredEvent) {
             | RunEvent::StepSkipped { .. }
             | RunEvent::StepSucceeded { .. }
     );
-    let Some(step) = stored.event.step().filter(|_| begins) else { return };
+    let Some(run_id) = stored.event.step().filter(|_| begins) else { return };
     let workflow = before.workflow();
-    let step = &workflow.steps()[workflow.position(step.as_str()).unwrap()];
-    for dep in step.depends_on() {
+    let indices = run_id.indices().unwrap();
+    let step = &workflow.steps()[workflow.position(run_id.step()).unwrap()];
+    // An item waits for nothing but what holds the items.
+    let deps = if matches!(step.kind(), StepKind::ForEach { .. }) && before.step(run_id.as_str()).is_some_and(|run| run.group.is_none())
+        && before.step(&run_id.step().to_owned()).is_some_and(|run| run.group.is_some())
+    {
+        &[]
+    } else {
+        step.depends_on()
+    };
+    for dep in deps {
         let dep = workflow.steps()[*dep].id();
-        let status = before.step(dep.as_str()).unwrap().status;
+        let Some(state) = before.step(StepRunId::indexed(dep, &indices).as_str()) else { continue };
         assert!(
-            matches!(status, StepStatus::Succeeded | StepStatus::Skipped),
-            "run `{id}`: step `{}` began while `{dep}` was {}: {stored:?}",
-            step.id(),
-            status.as_str()
+            state.status.is_terminal(),
+            "run `{id}`: step `{run_id}` began while `{dep}` was {}: {stored:?}",
+            state.status.as_str()
         );
     }
 }
@@ -219,26 +233,46 @@ fn monotone(old: &Job, new: &Job) {
     }
 }
 
-/// The counters in the snapshot equal a walk over the steps.
+/// The counters in the snapshot equal a walk over the step runs, and those of blocks and groups one over theirs.
 fn counters(run: &Run) {
     let snapshot: Value = serde_json::from_slice(&run.to_snapshot().unwrap()).unwrap();
-    let open = |step: &&StepRun| !step.status.is_terminal();
+    let steps: Vec<&StepRun> = run.steps().map(|(_, step)| step).collect();
+    let open = |step: &&&StepRun| !step.status.is_terminal();
     let state = |step: &StepRun| step.job.as_ref().filter(|_| step.status != StepStatus::Pending).map(|job| job.state);
-    let steps: Vec<(&StepRun, &StepKind)> =
-        run.steps().map(|(_, step)| step).zip(run.workflow().steps().iter().map(|step| step.kind())).collect();
-    let count = |wanted: &dyn Fn(&StepRun, &StepKind) -> bool| {
-        steps.iter().filter(|(step, kind)| open(step) && wanted(step, kind)).count()
-    };
+    let count = |wanted: &dyn Fn(&StepRun) -> bool| steps.iter().filter(open).filter(|step| wanted(step)).count();
     let core = &snapshot["core"];
-    assert_eq!(core["open"], count(&|_, _| true), "{core}");
-    assert_eq!(core["waiting"], count(&|step, _| step.status == StepStatus::Waiting), "{core}");
-    assert_eq!(core["in_flight"], count(&|step, _| state(step).is_some_and(JobState::is_in_flight)), "{core}");
-    let asking = count(&|step, kind| {
+    assert_eq!(core["waiting"], count(&|step| step.status == StepStatus::Waiting), "{core}");
+    assert_eq!(core["in_flight"], count(&|step| state(step).is_some_and(JobState::is_in_flight)), "{core}");
+    let children = count(&|step| matches!(step.waits_for, Some(WaitsFor::Child { .. })) && step.status == StepStatus::Running);
+    assert_eq!(core["children"], children, "{core}");
+    let asking = count(&|step| {
         let job = step.job.as_ref().is_some_and(|job| job.due_at.is_none());
-        (matches!(kind, StepKind::Notify) && step.status == StepStatus::Running)
+        (matches!(step.waits_for, Some(WaitsFor::Alert | WaitsFor::Artifact { .. })) && step.status == StepStatus::Running)
             || (job && state(step) == Some(JobState::Pending))
     });
     assert_eq!(core["asking"], asking, "{core}");
+    if run.status().is_terminal() {
+        return;
+    }
+    let (lines, blocks) = (snapshot["steps"].as_array().unwrap(), snapshot["blocks"].as_array().unwrap());
+    let mut open_in: Vec<u64> = vec![0; blocks.len()];
+    for (step, line) in steps.iter().zip(lines) {
+        let position = usize::try_from(line["position"].as_u64().unwrap()).unwrap();
+        if !step.status.is_terminal() && run.workflow().steps()[position].role() != Role::Compensation {
+            open_in[usize::try_from(line["block"].as_u64().unwrap()).unwrap()] += 1;
+        }
+    }
+    for (n, block) in blocks.iter().enumerate().filter(|(_, block)| !block["base"].is_null()) {
+        assert_eq!(block["open"], open_in[n], "block {n}: {block}");
+    }
+    for (slot, step) in steps.iter().enumerate() {
+        let Some(group) = &step.group else { continue };
+        let held = blocks.iter().filter(|block| block["holder"] == slot && !block["base"].is_null());
+        let active = held.clone().filter(|block| block["open"] != 0).count();
+        assert_eq!(group.active as usize, active, "group {slot}: {group:?}");
+        assert_eq!(group.begun as usize, held.count(), "group {slot}: {group:?}");
+        assert_eq!(group.begun, group.active + group.succeeded + group.failed, "group {slot}: {group:?}");
+    }
 }
 
 fn walk_job(id: &str, events: &[StoredJobEvent]) -> JobRecord {
@@ -282,12 +316,19 @@ fn questions(contents: &Contents, states: &[State]) {
     let mut expected = BTreeSet::new();
     for state in states {
         let before = expected.len();
+        let mut waits_otherwise = false;
         match state {
             State::Run(run) if !run.status().is_terminal() => {
-                for (step, state) in run.steps().filter(|(_, step)| step.status == StepStatus::Waiting) {
-                    let id = match &state.job {
-                        Some(job) => job.id.to_string(),
-                        None => format!("{}:{step}", run.id().unwrap()),
+                for (step, state) in run.steps().filter(|(_, step)| !step.status.is_terminal()) {
+                    let id = match (&state.job, &state.waits_for) {
+                        (Some(job), None) if state.status == StepStatus::Waiting => job.id.to_string(),
+                        (_, Some(WaitsFor::Answer)) => format!("{}:{step}", run.id().unwrap()),
+                        // Somebody else than a human who was asked.
+                        (_, Some(WaitsFor::Data | WaitsFor::Signal { .. } | WaitsFor::Operator | WaitsFor::Child { .. })) => {
+                            waits_otherwise = true;
+                            continue;
+                        }
+                        _ => continue,
                     };
                     expected.insert(format!("approvals/{}/{id}", run.tenant()));
                 }
@@ -297,7 +338,7 @@ fn questions(contents: &Contents, states: &[State]) {
             }
             _ => {}
         }
-        assert!(state.wake() != Wake::Human || expected.len() > before, "nobody is asked: {}", id_of(state));
+        assert!(state.wake() != Wake::Human || expected.len() > before || waits_otherwise, "nobody is asked: {}", id_of(state));
     }
     let found: BTreeSet<String> = contents.values.keys().filter(|key| key.starts_with("approvals/")).cloned().collect();
     assert_eq!(found, expected, "questions");

@@ -3,10 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use coretex_core::{
-    job::{JobId, RunId, Topic, WorkflowId},
+    job::{JobId, RunId, StepRunId, Topic, WorkflowId},
     runtime::{JobRequest, PlaneError, PlaneErrorKind, StartRequest},
     testing::{Rng, TestPlane},
-    workflow::Run,
+    workflow::{Resolution, Run},
 };
 use serde_json::json;
 
@@ -167,11 +167,46 @@ async fn disturb(plane: &TestPlane, rng: &mut Rng, seen: &mut Seen) -> Result<()
                 }
             }
         }
-        5..=6 => plane.settle().await,
+        5..=6 => talk(plane, rng, seen).await?,
+        7 => plane.settle().await,
         _ => plane.advance(Duration::from_millis(rng.below(60_000))).await,
     }
     checks::while_under_way(plane, seen).await;
     Ok(())
+}
+
+/// Signals, data and an operator's word, for steps that may or may not wait for them.
+async fn talk(plane: &TestPlane, rng: &mut Rng, seen: &Seen) -> Result<(), PlaneError> {
+    let runs: Vec<&RunId> = seen.runs.iter().collect();
+    let Some(run) = rng.pick(&runs) else { return Ok(()) };
+    let state = plane.run_state(run).await?;
+    let waiting: Vec<StepRunId> = state.steps().filter(|(_, step)| step.waits_for.is_some()).map(|(id, _)| id).collect();
+    let step = rng.pick(&waiting).cloned().unwrap_or(StepRunId::parse("s0")?);
+    let me = plane.principal();
+    let said = match rng.below(3) {
+        0 => {
+            let (name, id) = (format!("go-{}", rng.below(2)), format!("id-{}", rng.below(3)));
+            plane.ask(async |p| p.signal(me, run, &name, Some(&id), json!({"n": 1})).await).await
+        }
+        1 => plane.ask(async |p| p.provide_input(me, run, &step, json!({"n": 2})).await).await,
+        _ => {
+            let resolution = match rng.below(4) {
+                0 => Resolution::Retry,
+                1 => Resolution::Complete { output: Arc::new(json!({"n": 5})) },
+                2 => Resolution::Skip,
+                _ => Resolution::Fail { reason: "the dice say so".into() },
+            };
+            plane.ask(async |p| p.resolve_step(me, run, &step, resolution.clone()).await).await
+        }
+    };
+    match said {
+        Err(error)
+            if !matches!(error.kind(), PlaneErrorKind::Conflict | PlaneErrorKind::NotFound | PlaneErrorKind::Invalid) =>
+        {
+            Err(error)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Notes what readers see.

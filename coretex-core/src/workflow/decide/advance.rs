@@ -22,6 +22,7 @@ impl Machine<'_> {
                 match todo {
                     Todo::Begin(slot) => self.begin_if_ready(slot),
                     Todo::Check(block) => self.check_group(block),
+                    Todo::Settle(holder) => self.end_group_if_done(holder),
                 }
             }
             if self.is_over() || !self.turn() {

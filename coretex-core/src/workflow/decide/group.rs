@@ -230,7 +230,7 @@ impl Machine<'_> {
         fold::under_way(&self.draft, block).into_iter().filter(inside).collect()
     }
 
-    fn end_group_if_done(&mut self, holder: usize) {
+    pub(super) fn end_group_if_done(&mut self, holder: usize) {
         let Some(state) = self.draft.step_at(holder).filter(|step| step.status == StepStatus::Running) else { return };
         let Some(group) = state.group.as_deref().filter(|group| group.active == 0) else { return };
         match group.ending.clone() {

@@ -350,6 +350,8 @@ enum Todo {
     Begin(usize),
     /// A block in which a step ended.
     Check(usize),
+    /// A group that was stopped, with nothing left in it perhaps.
+    Settle(usize),
 }
 
 /// A decision in the making.

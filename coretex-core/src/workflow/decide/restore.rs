@@ -1,4 +1,4 @@
-//! Going on from another run: which of its steps keep what they made, and which run anew.
+//! Going on from another run: which of its step runs keep what they made, and which run anew.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,9 @@ use crate::{
     job::StepRunId,
     workflow::{
         RestoredState, Role, Run, StepKind, StepRun, StepStatus,
-        definition::{EdgeKind, FINALLY},
+        definition::{EdgeKind, FINALLY, MAIN},
         fold::{self, RunMut, of_step, slots_of},
+        state::{Block, Group},
     },
 };
 
@@ -48,59 +49,41 @@ impl RestoreError {
 }
 
 impl Run {
-    /// The state for a run that goes on from this one: everything that ended well is kept, but for `from` and all that
-    /// waits for it; everything else runs anew. Inside of a loop or a `for_each`, `from` is one item or iteration, and
-    /// later iterations of the same loop are forgotten. O(steps).
+    /// The state for a run that goes on from this one: what ended well is kept, but for `from` and all that waits for
+    /// it; everything else runs anew. Groups that had begun go on with the items and iterations that ended well. Inside
+    /// of a loop, iterations behind that of `from` are forgotten. O(steps).
     ///
     /// # Errors
     /// [`RestoreError`] when `from` has not begun here, or what it waits for did not end well.
     pub fn restore_from(&self, from: Option<&StepRunId>) -> Result<RestoredState, RestoreError> {
-        let mut state = self.clone();
-        let mut again: BTreeSet<usize> = BTreeSet::new();
+        let mut cut = Cut::default();
         if let Some(from) = from {
             let slot = fold::locate(self, from).ok_or_else(|| RestoreError::UnknownStep {
                 run: self.id().map(ToString::to_string).unwrap_or_default(),
                 step: from.to_string(),
             })?;
             self.check_needs(slot, from)?;
-            let mut around = Some(slot);
-            // The step and all that waits for it, in its group, then the group and all that waits for that.
-            while let Some(slot) = around {
-                again.extend(self.downstream(slot));
-                around = self.step_at(slot).and_then(|step| self.block_at(step.block as usize)?.holder).map(|slot| slot as usize);
-            }
-            state.forget_later_iterations(slot);
+            cut = self.cut_at(slot);
         }
-        let holders: BTreeSet<usize> = from.and_then(|from| fold::locate(self, from)).map(|slot| self.holders(slot)).unwrap_or_default();
-        for slot in 0..state.steps.len() {
-            let Some(step) = state.steps.get(slot) else { continue };
-            let is_finally = state.blocks.get(step.block as usize).is_some_and(|block| block.scope as usize == FINALLY);
-            let kept = matches!(step.status, StepStatus::Succeeded | StepStatus::Skipped)
-                && !again.contains(&slot)
-                && !is_finally
-                && !state.is_inside_of_reset(slot, &again, &holders);
-            if holders.contains(&slot) {
-                state.reopen(slot);
-            } else if !kept {
-                state.reset(slot);
-            }
+        let mut copy = Copy { old: self, cut, steps: Vec::new(), blocks: Vec::new() };
+        for block in [MAIN, FINALLY] {
+            copy.blocks.extend(self.blocks.get(block).cloned());
         }
-        state.settle_blocks();
+        for block in [MAIN, FINALLY] {
+            copy.block(block, block, block == FINALLY);
+        }
+        copy.groups(MAIN);
+        let mut run = self.clone();
+        (run.steps, run.blocks) = (copy.steps, copy.blocks);
+        for slot in 0..run.steps.len() {
+            run.settle_edges(slot);
+        }
         Ok(RestoredState {
-            context: state.core.context.clone(),
-            signals: state.core.signals.clone(),
-            steps: state.steps,
-            blocks: state.blocks,
+            context: run.core.context.clone(),
+            signals: run.core.signals.clone(),
+            steps: run.steps,
+            blocks: run.blocks,
         })
-    }
-
-    /// The step runs of the groups around the one at `slot`.
-    fn holders(&self, slot: usize) -> BTreeSet<usize> {
-        let outer = |slot: &usize| {
-            let block = self.steps.get(*slot)?.block as usize;
-            Some(self.blocks.get(block)?.holder? as usize)
-        };
-        std::iter::successors(outer(&slot), outer).collect()
     }
 
     fn check_needs(&self, slot: usize, from: &StepRunId) -> Result<(), RestoreError> {
@@ -122,6 +105,23 @@ impl Run {
         Ok(())
     }
 
+    /// What runs anew when the step run at `slot` does: in its block all that waits for it, and in each block around the
+    /// groups that wait for the group that it is in.
+    fn cut_at(&self, slot: usize) -> Cut {
+        let mut cut = Cut { again: self.downstream(slot), ..Cut::default() };
+        let mut block = self.steps.get(slot).map(|step| step.block as usize);
+        while let Some(here) = block.and_then(|block| Some((block, self.blocks.get(block)?))) {
+            let (at, Some(holder)) = (here.0, here.1.holder.map(|holder| holder as usize)) else { break };
+            cut.path.insert(holder);
+            cut.blocks.insert(at);
+            let mut behind = self.downstream(holder);
+            behind.remove(&holder);
+            cut.again.extend(behind);
+            block = self.steps.get(holder).map(|step| step.block as usize);
+        }
+        cut
+    }
+
     /// The step run at `slot` and all of its block that wait for it, directly or not.
     fn downstream(&self, slot: usize) -> BTreeSet<usize> {
         let mut found = BTreeSet::new();
@@ -138,109 +138,7 @@ impl Run {
         found
     }
 
-    /// Iterations behind those that the step run at `slot` is in never happened.
-    fn forget_later_iterations(&mut self, slot: usize) {
-        let mut around = self.steps.get(slot).map(|step| step.block as usize);
-        while let Some(block) = around {
-            let Some(here) = self.blocks.get(block).cloned() else { return };
-            let Some(holder) = here.holder.map(|holder| holder as usize) else { return };
-            let kind = self.steps.get(holder).and_then(|step| self.workflow.steps().get(step.position()));
-            let is_loop = kind.is_some_and(|step| matches!(step.kind, StepKind::Loop { .. }));
-            if let Some(group) = self.steps.get_mut(holder).and_then(|step| step.group.as_deref_mut())
-                && is_loop
-            {
-                group.last_block = u32::try_from(block).unwrap_or(u32::MAX);
-                group.begun = here.index + 1;
-                group.total = group.begun;
-            }
-            around = self.steps.get(holder).map(|step| step.block as usize);
-        }
-    }
-
-    /// Whether a group around the step run runs anew as a whole.
-    fn is_inside_of_reset(&self, slot: usize, again: &BTreeSet<usize>, holders: &BTreeSet<usize>) -> bool {
-        self.holders(slot).iter().any(|holder| {
-            !holders.contains(holder)
-                && (again.contains(holder)
-                    || self.steps.get(*holder).is_some_and(|step| step.status != StepStatus::Succeeded))
-        })
-    }
-
-    /// As if nothing had happened to the step run.
-    fn reset(&mut self, slot: usize) {
-        let Some(step) = self.steps.get_mut(slot) else { return };
-        let incoming = self.workflow.steps().get(step.position()).map_or(0, |step| step.incoming);
-        *step = StepRun {
-            position: step.position,
-            block: step.block,
-            open_edges: incoming,
-            ..StepRun::default()
-        };
-    }
-
-    /// A group that goes on with what it has.
-    fn reopen(&mut self, slot: usize) {
-        let Some(step) = self.steps.get_mut(slot) else { return };
-        step.status = StepStatus::Running;
-        step.completed_at = None;
-        step.output = None;
-        step.failure = None;
-        step.due_at = None;
-        step.waits_for = None;
-        if let Some(group) = step.group.as_deref_mut() {
-            group.ending = None;
-        }
-    }
-
-    /// Counts anew what follows from the step runs: edges, blocks and groups.
-    fn settle_blocks(&mut self) {
-        for slot in 0..self.steps.len() {
-            self.settle_edges(slot);
-        }
-        let mut counted: Vec<(u32, u32, bool)> = Vec::new();
-        for block in 0..self.blocks.len() {
-            let open = slots_of(self, block)
-                .filter(|slot| {
-                    let Some(step) = self.steps.get(*slot) else { return false };
-                    let role = self.workflow.steps().get(step.position()).map(|step| step.role);
-                    !step.status.is_terminal() && role != Some(Role::Compensation)
-                })
-                .count();
-            let Some(here) = self.blocks.get_mut(block) else { continue };
-            here.failed = None;
-            if here.base.is_some() {
-                here.open = u32::try_from(open).unwrap_or(u32::MAX);
-            }
-            if let Some((holder, _)) = here.holder.zip(here.base) {
-                counted.push((holder, u32::try_from(block).unwrap_or(u32::MAX), here.open == 0));
-            }
-        }
-        let mut groups: std::collections::BTreeMap<u32, (u32, u32)> = std::collections::BTreeMap::new();
-        for (holder, block, is_done) in counted {
-            let last = self.steps.get(holder as usize).and_then(|step| step.group.as_deref()).map(|group| group.last_block);
-            let is_loop = self.is_loop(holder as usize);
-            // Forgotten iterations do not count.
-            if is_loop && last.is_some_and(|last| block > last) {
-                continue;
-            }
-            let (done, open) = groups.entry(holder).or_default();
-            *(if is_done { done } else { open }) += 1;
-        }
-        for (holder, (done, open)) in groups {
-            if let Some(group) = self.steps.get_mut(holder as usize).and_then(|step| step.group.as_deref_mut()) {
-                group.succeeded = done;
-                group.failed = 0;
-                group.active = open;
-            }
-        }
-    }
-
-    fn is_loop(&self, slot: usize) -> bool {
-        let step = self.steps.get(slot).and_then(|step| self.workflow.steps().get(step.position()));
-        step.is_some_and(|step| matches!(step.kind, StepKind::Loop { .. }))
-    }
-
-    /// Counts the edges that lead to a step run that has not ended.
+    /// Counts the edges that lead to a step run that runs anew.
     fn settle_edges(&mut self, slot: usize) {
         let workflow = self.workflow.clone();
         let Some(state) = self.steps.get(slot).filter(|step| step.status == StepStatus::Pending) else { return };
@@ -249,20 +147,14 @@ impl Run {
         for from in scope.first..scope.first + scope.len {
             let Some(source) = workflow.steps().get(from) else { continue };
             for edge in source.dependents.iter().filter(|edge| edge.to == state.position()) {
-                let Some(from) = of_step(self, slot, from).and_then(|slot| self.steps.get(slot)) else { continue };
-                if !from.status.is_terminal() {
+                let Some(before) = of_step(self, slot, from).and_then(|slot| self.steps.get(slot)) else { continue };
+                if !before.status.is_terminal() {
                     open += 1;
                     continue;
                 }
-                let output = from.output.as_ref().and_then(|output| output.value.as_deref());
-                let chosen = || {
-                    output.and_then(|output| output.get("taken")?.as_array()).is_some_and(|taken| {
-                        taken.iter().any(|id| id.as_str() == Some(step.id.as_str()))
-                    })
-                };
                 is_taken |= match edge.kind {
                     EdgeKind::Success => step.role != Role::Handler,
-                    EdgeKind::Choice => chosen(),
+                    EdgeKind::Choice => chose(before, step.id.as_str()),
                     EdgeKind::Failure => false,
                 };
             }
@@ -270,9 +162,183 @@ impl Run {
         if let Some(state) = self.steps.get_mut(slot) {
             state.open_edges = open;
             state.is_taken = is_taken;
-            state.is_broken = false;
         }
     }
+}
+
+/// Whether the switch whose run `step` is chose the step `id`.
+fn chose(step: &StepRun, id: &str) -> bool {
+    let output = step.output.as_ref().and_then(|output| output.value.as_deref());
+    let taken = output.and_then(|output| output.get("taken")?.as_array());
+    taken.is_some_and(|taken| taken.iter().any(|chosen| chosen.as_str() == Some(id)))
+}
+
+/// Where the past ends.
+#[derive(Default)]
+struct Cut {
+    /// Step runs that run anew, whatever they made.
+    again: BTreeSet<usize>,
+    /// Groups around the first of them, which go on.
+    path: BTreeSet<usize>,
+    /// The blocks of those groups that it is in.
+    blocks: BTreeSet<usize>,
+}
+
+/// A copy of the step runs and blocks that are kept, without those that are forgotten.
+struct Copy<'a> {
+    old: &'a Run,
+    cut: Cut,
+    steps: Vec<StepRun>,
+    blocks: Vec<Block>,
+}
+
+impl Copy<'_> {
+    /// Copies the step runs of the block `old` into the block `new`, which is there. `anew` forgets all of them.
+    fn block(&mut self, old: usize, new: usize, anew: bool) {
+        let base = u32::try_from(self.steps.len()).ok();
+        let mut open = 0;
+        for slot in slots_of(self.old, old) {
+            let Some(step) = self.old.steps.get(slot) else { continue };
+            let role = self.old.workflow.steps().get(step.position()).map(|step| step.role);
+            let is_undo = role == Some(Role::Compensation);
+            let mut copy = match self.fate(slot, step) {
+                _ if anew || is_undo => self.fresh(step),
+                Fate::Keep => StepRun { job: None, ..step.clone() },
+                Fate::Again => self.fresh(step),
+                Fate::Open => StepRun {
+                    status: StepStatus::Running,
+                    completed_at: None,
+                    output: None,
+                    failure: None,
+                    due_at: None,
+                    ..step.clone()
+                },
+            };
+            copy.block = u32::try_from(new).unwrap_or(u32::MAX);
+            open += u32::from(!copy.status.is_terminal() && !is_undo);
+            self.steps.push(copy);
+        }
+        if let Some(block) = self.blocks.get_mut(new) {
+            block.base = base;
+            block.open = open;
+            block.failed = None;
+        }
+    }
+
+    /// Copies the groups of the block `new`, and what is in them.
+    fn groups(&mut self, new: usize) {
+        let Some(base) = self.blocks.get(new).and_then(|block| block.base) else { return };
+        let scope = self.blocks.get(new).and_then(|block| self.old.workflow.scopes().get(block.scope as usize));
+        let len = scope.map_or(0, |scope| scope.len);
+        for slot in base as usize..base as usize + len {
+            if self.steps.get(slot).is_some_and(|step| step.group.is_some()) {
+                self.group(slot);
+            }
+        }
+    }
+
+    fn group(&mut self, holder: usize) {
+        let Some(group) = self.steps.get(holder).and_then(|step| step.group.as_deref().cloned()) else { return };
+        let is_kept = self.steps.get(holder).is_some_and(|step| step.status.is_terminal());
+        let first = self.blocks.len();
+        let mut copies = Vec::new();
+        for old in self.blocks_of(holder, &group) {
+            let Some(block) = self.old.blocks.get(old) else { continue };
+            let at = self.blocks.len();
+            copies.push((old, at, block.base.is_some()));
+            self.blocks.push(Block {
+                holder: u32::try_from(holder).ok(),
+                previous: block.previous.and_then(|_| u32::try_from(at.checked_sub(1)?).ok()),
+                ..block.clone()
+            });
+        }
+        let mut counts = Group { succeeded: 0, failed: 0, active: 0, begun: 0, ..group.clone() };
+        for (old, at, has_begun) in copies {
+            if !has_begun {
+                continue;
+            }
+            let before = self.old.blocks.get(old).map(|block| (block.open, block.failed));
+            self.block(old, at, false);
+            if is_kept && let Some((block, (open, failed))) = self.blocks.get_mut(at).zip(before) {
+                // What was tolerated stays tolerated.
+                (block.open, block.failed) = (open, failed.map(|_| block.base.unwrap_or_default()));
+            }
+            counts.begun += 1;
+            counts.last_block = u32::try_from(at).unwrap_or(u32::MAX);
+            match self.blocks.get(at) {
+                Some(block) if block.open > 0 => counts.active += 1,
+                Some(block) if block.failed.is_some() => counts.failed += 1,
+                _ => counts.succeeded += 1,
+            }
+            self.groups(at);
+        }
+        counts.first_block = u32::try_from(first).unwrap_or(u32::MAX);
+        counts.ending = if is_kept { group.ending } else { None };
+        if !matches!(self.kind_of(holder), Some(StepKind::ForEach { .. })) {
+            counts.total = counts.begun;
+        }
+        if let Some(step) = self.steps.get_mut(holder) {
+            step.group = Some(Box::new(counts));
+        }
+    }
+
+    /// The old blocks of a copied group, in order; of a loop only up to the iteration where the past ends.
+    fn blocks_of(&self, holder: usize, group: &Group) -> Vec<usize> {
+        let last = group.last_block as usize;
+        match self.kind_of(holder) {
+            Some(StepKind::ForEach { .. }) => (group.first_block as usize..(group.first_block + group.total) as usize).collect(),
+            _ if group.begun == 0 => Vec::new(),
+            Some(StepKind::Loop { .. }) => {
+                let before = |block: &usize| Some(self.old.blocks.get(*block)?.previous? as usize);
+                let mut chain: Vec<usize> = std::iter::successors(Some(last), before).collect();
+                chain.reverse();
+                let cut = chain.iter().position(|block| self.cut.blocks.contains(block));
+                chain.truncate(cut.map_or(chain.len(), |cut| cut + 1));
+                chain
+            }
+            _ => vec![last],
+        }
+    }
+
+    fn kind_of(&self, slot: usize) -> Option<&StepKind> {
+        let step = self.steps.get(slot)?;
+        self.old.workflow.steps().get(step.position()).map(|step| &step.kind)
+    }
+
+    fn fate(&self, slot: usize, step: &StepRun) -> Fate {
+        if self.cut.again.contains(&slot) {
+            return Fate::Again;
+        }
+        let begun = step.group.as_ref().is_some_and(|group| group.begun > 0);
+        match step.status {
+            _ if self.cut.path.contains(&slot) => Fate::Open,
+            StepStatus::Succeeded | StepStatus::Skipped => Fate::Keep,
+            _ if begun => Fate::Open,
+            // Inside of a group that is kept, what was tolerated is kept too.
+            status if status.is_terminal() && self.is_in_kept_group(step) => Fate::Keep,
+            _ => Fate::Again,
+        }
+    }
+
+    fn is_in_kept_group(&self, step: &StepRun) -> bool {
+        let holder = self.old.blocks.get(step.block as usize).and_then(|block| block.holder);
+        holder.is_some_and(|holder| {
+            !self.cut.path.contains(&(holder as usize))
+                && self.old.steps.get(holder as usize).is_some_and(|step| step.status == StepStatus::Succeeded)
+        })
+    }
+
+    /// As if nothing had happened to the step run.
+    fn fresh(&self, step: &StepRun) -> StepRun {
+        let incoming = self.old.workflow.steps().get(step.position()).map_or(0, |step| step.incoming);
+        StepRun { position: step.position, open_edges: incoming, ..StepRun::default() }
+    }
+}
+
+enum Fate {
+    Keep,
+    Again,
+    Open,
 }
 
 impl Machine<'_> {
@@ -282,11 +348,12 @@ impl Machine<'_> {
         for slot in 0..self.draft.step_count() {
             let Some(state) = self.draft.step_at(slot) else { continue };
             let Some(step) = self.workflow.steps().get(state.position()) else { continue };
-            let in_finally = self.draft.block_at(state.block as usize).is_some_and(|block| block.scope as usize == FINALLY);
-            let is_open = self.draft.block_at(state.block as usize).is_some_and(|block| {
-                block.holder.is_none_or(|holder| self.status(holder as usize) == StepStatus::Running)
+            let block = self.draft.block_at(state.block as usize);
+            let is_open = block.is_some_and(|block| {
+                block.scope as usize != FINALLY
+                    && block.holder.is_none_or(|holder| self.status(holder as usize) == StepStatus::Running)
             });
-            if step.role == Role::Compensation || in_finally || !is_open {
+            if step.role == Role::Compensation || !is_open {
                 continue;
             }
             if state.status == StepStatus::Pending && state.open_edges == 0 {
@@ -297,8 +364,7 @@ impl Machine<'_> {
         }
         // Innermost first, so that a group finds those in it settled.
         for holder in holders.into_iter().rev() {
-            let Some(step) = self.step(holder) else { continue };
-            if let StepKind::ForEach { max_parallel, .. } = &step.kind {
+            if let Some(StepKind::ForEach { max_parallel, .. }) = self.step(holder).map(|step| &step.kind) {
                 self.begin_items(holder, *max_parallel);
             }
             let last = self.draft.step_at(holder).and_then(|step| step.group.as_deref()).map(|group| group.last_block);

@@ -39,6 +39,7 @@ impl Machine<'_> {
             }
             let Some(state) = self.draft.step_at(slot) else { continue };
             if state.group.is_some() {
+                self.todo.push_back(Todo::Settle(slot));
                 continue;
             }
             let child = match &state.waits_for {

@@ -77,7 +77,7 @@ fn about_run(run: &mut impl RunMut, at: Timestamp, event: &RunEvent) {
         }
         RunEvent::RunUnwinding { cause } => run::unwinding(run, at, cause),
         RunEvent::RunCompensating {} => run::compensating(run),
-        RunEvent::RunFinalizing {} => run.core_mut().phase = super::Phase::Finalizing,
+        RunEvent::RunFinalizing {} => run::finalizing(run.core_mut()),
         RunEvent::RunSucceeded { output } => {
             run.core_mut().output.clone_from(output);
             run::finish(run, at, super::RunStatus::Succeeded);

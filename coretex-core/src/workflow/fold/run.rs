@@ -79,6 +79,13 @@ pub(super) fn unwinding(run: &mut impl RunMut, at: Timestamp, cause: &Arc<Cause>
     stop_block(run, at, MAIN);
 }
 
+/// What runs at last is not bound by the deadline of the run.
+pub(super) fn finalizing(core: &mut RunCore) {
+    core.phase = Phase::Finalizing;
+    core.deadline_at = None;
+    core.time_left = None;
+}
+
 /// Lines up what is to be undone: the last that succeeded first.
 pub(super) fn compensating(run: &mut impl RunMut) {
     let workflow = run.workflow().clone();
