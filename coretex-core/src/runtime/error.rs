@@ -4,7 +4,7 @@ use crate::{
     job::IdError,
     plane::Rejected,
     ports::{BlobError, BusError, StoreError, StoreErrorKind},
-    workflow::DefinitionError,
+    workflow::{DefinitionError, RestoreError},
 };
 
 /// How a caller should take an error.
@@ -122,6 +122,16 @@ impl From<Rejected> for PlaneError {
             _ => PlaneErrorKind::Conflict,
         };
         Self::caused(kind, rejected.code(), rejected)
+    }
+}
+
+impl From<RestoreError> for PlaneError {
+    fn from(error: RestoreError) -> Self {
+        let kind = match error.code() {
+            "step_not_found" => PlaneErrorKind::NotFound,
+            _ => PlaneErrorKind::Conflict,
+        };
+        Self::caused(kind, error.code(), error)
     }
 }
 

@@ -65,6 +65,15 @@ pub(super) async fn read(shared: &Shared, aggregate: &AggregateId) -> Result<Opt
     }
 }
 
+/// The state of a run after event number `until`, or its last if it has fewer, folded from the first event on.
+pub(super) async fn read_run_until(
+    shared: &Shared,
+    aggregate: &AggregateId,
+    until: u64,
+) -> Result<Option<Run>, PlaneError> {
+    read_on(shared, aggregate, None, until).await
+}
+
 pub(super) async fn read_run(shared: &Shared, aggregate: &AggregateId) -> Result<Option<(Run, u64)>, PlaneError> {
     let mut run = None;
     let mut snapshot_at = 0;
@@ -82,6 +91,17 @@ pub(super) async fn read_run(shared: &Shared, aggregate: &AggregateId) -> Result
             run = Some(read);
         }
     }
+    let run = read_on(shared, aggregate, run, u64::MAX).await?;
+    Ok(run.map(|run| (run, snapshot_at)))
+}
+
+/// Folds the events behind `run` in, up to event number `until`.
+async fn read_on(
+    shared: &Shared,
+    aggregate: &AggregateId,
+    mut run: Option<Run>,
+    until: u64,
+) -> Result<Option<Run>, PlaneError> {
     let stream = aggregate.stream();
     loop {
         let from = run.as_ref().map_or(0, Run::head) + 1;
@@ -106,12 +126,15 @@ pub(super) async fn read_run(shared: &Shared, aggregate: &AggregateId) -> Result
                 }
             };
             run.apply(&event);
+            if run.head() >= until {
+                return Ok(Some(run.clone()));
+            }
         }
         if run.as_ref().is_some_and(|run| run.head() >= page.head) {
             break;
         }
     }
-    Ok(run.map(|run| (run, snapshot_at)))
+    Ok(run)
 }
 
 pub(super) async fn read_job(shared: &Shared, aggregate: &AggregateId) -> Result<Option<JobRecord>, PlaneError> {

@@ -20,6 +20,7 @@ mod children;
 mod definitions;
 mod error;
 mod executor;
+mod history;
 mod inbound;
 mod keys;
 mod load;
@@ -36,6 +37,7 @@ mod workers;
 
 pub use builder::{Builder, RecoveryReport};
 pub use error::{PlaneError, PlaneErrorKind};
+pub use history::{ReplayReport, RerunRequest};
 pub use options::Options;
 pub use plane::ControlPlane;
 pub use query::{JobView, ListPage, RunQuery};

@@ -31,6 +31,7 @@ mod draft;
 mod event;
 mod fold;
 mod lineage;
+mod plan;
 mod scope;
 mod spec;
 mod state;
@@ -38,6 +39,7 @@ mod state;
 mod tests;
 mod timeline;
 mod view;
+mod why;
 
 pub use check::{DefinitionError, Problem};
 pub use decide::{
@@ -54,4 +56,6 @@ pub use spec::{
 };
 pub use state::{Group, Phase, Run, RunStatus, StepRun, StepStatus, Wake, WaitsFor};
 pub use timeline::{TimelineEvent, timeline};
+pub use plan::{BranchPlan, Plan, Starter, StepPlan, plan};
 pub use view::{RunSummary, RunView, StepRunView};
+pub use why::{Wait, WaitCause};

@@ -33,7 +33,7 @@ pub struct StartRun {
     /// The step of another run that it is carried out for.
     pub parent: Option<Arc<ParentRun>>,
     /// The run that it goes on from, and the state that it takes over.
-    pub restored: Option<(Arc<Origin>, Arc<RestoredState>)>,
+    pub restored: Option<(Arc<Origin>, Option<Arc<RestoredState>>)>,
 }
 
 impl StartRun {
@@ -77,6 +77,7 @@ pub fn start(workflow: &Arc<Workflow>, start: StartRun, facts: &Facts<'_>) -> Re
     let memory_id = text("memory_id").map_or_else(|| format!("run:{}", start.id).into(), Arc::from);
     let own = workflow.timeout().map(|timeout| job_after(facts.now, timeout));
     let (origin, state) = start.restored.unzip();
+    let state = state.flatten();
     let empty = Run::new(workflow.clone());
     let mut machine = Machine::new(&empty, facts);
     machine.record(RunEvent::RunStarted {

@@ -8,7 +8,7 @@ use crate::workflow::StepSpec;
 /// Most steps of one workflow.
 pub(super) const MAX_STEPS: usize = 10_000;
 /// Most groups around a step that give it an index: its runs' ids must stay short.
-pub(super) const MAX_DEPTH: usize = 4;
+pub(super) const MAX_DEPTH: usize = 6;
 
 /// A step before it is compiled.
 pub(super) struct Entry<'s> {

@@ -1,0 +1,209 @@
+//! Time travel: a run as it was at any event, a run that goes on from another, a plan of what would happen, and why a run
+//! is not further.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{
+    ControlPlane, PlaneError, PlaneErrorKind,
+    keys::AggregateId,
+    load,
+    shared::Work,
+};
+use crate::{
+    governance::Principal,
+    job::{Facts, RunId, StepRunId},
+    value::Value,
+    workflow::{Origin, Plan, Run, RunSummary, StartRun, Starter, Wait, WaitCause, Workflow, plan},
+};
+
+/// A run to start from another one.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct RerunRequest {
+    pub(super) from: Option<StepRunId>,
+    pub(super) at: Option<u64>,
+    pub(super) input: Option<Arc<Value>>,
+    pub(super) run: Option<RunId>,
+    pub(super) dry_run: bool,
+    pub(super) fresh: bool,
+}
+
+impl RerunRequest {
+    /// Goes on where the other run stopped: what ended well is kept, everything else runs anew.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps nothing: the same input, from the beginning.
+    pub fn from_the_beginning() -> Self {
+        Self { fresh: true, ..Self::default() }
+    }
+
+    /// Runs `step` anew, and all that waits for it. It may be an item or an iteration, as in `scan[2]`.
+    pub fn from_step(mut self, step: StepRunId) -> Self {
+        self.from = Some(step);
+        self
+    }
+
+    /// Takes the state that the other run had at event number `seq` (from 1), rather than its last.
+    pub const fn at_event(mut self, seq: u64) -> Self {
+        self.at = Some(seq);
+        self
+    }
+
+    /// Replaces the input of the run.
+    pub fn input(mut self, input: impl Into<Arc<Value>>) -> Self {
+        self.input = Some(input.into());
+        self
+    }
+
+    /// Gives the new run an id of your own.
+    pub fn run_id(mut self, run: RunId) -> Self {
+        self.run = Some(run);
+        self
+    }
+
+    /// Lets nothing leave the process.
+    pub const fn dry_run(mut self) -> Self {
+        self.dry_run = true;
+        self
+    }
+}
+
+/// What folding a stored log anew gave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReplayReport {
+    /// Events folded.
+    pub events: u64,
+    /// Whether the stored snapshot is the fold of its events; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot_agrees: Option<bool>,
+    /// Whether the line in lists shows the state that the log folds to.
+    pub summary_agrees: bool,
+}
+
+impl ReplayReport {
+    /// Whether everything agrees.
+    #[must_use]
+    pub fn agrees(&self) -> bool {
+        self.summary_agrees && self.snapshot_agrees != Some(false)
+    }
+}
+
+impl ControlPlane {
+    /// The exact state that a run had after event number `seq` (from 1). O(events).
+    ///
+    /// # Errors
+    /// When there is no such run of the principal's tenant, it has no such event, or it cannot be read.
+    pub async fn run_at(&self, principal: &Principal, id: &RunId, seq: u64) -> Result<Run, PlaneError> {
+        let aggregate = AggregateId::Run(id.shared());
+        let run = load::read_run_until(self.shared(), &aggregate, seq).await?;
+        let run = run.filter(|run| run.tenant() == &principal.tenant);
+        let run = run.ok_or_else(|| PlaneError::not_found("run", id.as_str()))?;
+        if run.head() < seq || seq == 0 {
+            let message = format!("run `{id}` has {} events, so none has number {seq}", run.head());
+            return Err(PlaneError::new(PlaneErrorKind::NotFound, "event_not_found", message));
+        }
+        Ok(run)
+    }
+
+    /// Starts a run that goes on from another one, on the definition that the other pinned. Steps that keep what they
+    /// made are not carried out again. The other run is not changed, whatever its state.
+    ///
+    /// # Errors
+    /// When there is no such run, step or event, the step waits for one that did not end well (`rerun_impossible`), the
+    /// input does not fit, or the store refuses.
+    pub async fn rerun(&self, principal: &Principal, id: &RunId, request: RerunRequest) -> Result<RunId, PlaneError> {
+        let old = match request.at {
+            Some(seq) => self.run_at(principal, id, seq).await?,
+            None => self.run(principal, id).await?,
+        };
+        let input = request.input.unwrap_or_else(|| old.input());
+        self.check_input(&input)?;
+        let state = match request.fresh {
+            true => None,
+            false => Some(Arc::new(old.restore_from(request.from.as_ref())?)),
+        };
+        let origin = Arc::new(Origin { run: id.clone(), at: old.head(), step: request.from });
+        let new = match request.run {
+            Some(id) => id,
+            None => RunId::parse(&self.shared().ids.uuid().to_string())?,
+        };
+        let start = StartRun {
+            team: old.team().into(),
+            labels: Arc::new(old.labels().cloned().unwrap_or_default()),
+            dry_run: request.dry_run,
+            restored: Some((origin, state)),
+            ..StartRun::new(new.clone(), input, principal.id.clone())
+        };
+        let work = Work::Start { workflow: old.workflow().clone(), start: Box::new(start) };
+        let started = self.shared().call(AggregateId::Run(new.shared()), work).await?;
+        Ok(RunId::parse(started.id())?)
+    }
+
+    /// Folds the whole log of a run anew on this code, and compares the result with what is stored beside it.
+    ///
+    /// # Errors
+    /// When there is no such run of the principal's tenant, or it cannot be read.
+    pub async fn replay(&self, principal: &Principal, id: &RunId) -> Result<ReplayReport, PlaneError> {
+        let aggregate = AggregateId::Run(id.shared());
+        let run = load::read_run_until(self.shared(), &aggregate, u64::MAX).await?;
+        let run = run.filter(|run| run.tenant() == &principal.tenant);
+        let run = run.ok_or_else(|| PlaneError::not_found("run", id.as_str()))?;
+        let snapshot_agrees = match self.shared().store.get(&aggregate.snapshot()).await? {
+            None => None,
+            Some(entry) => match Run::from_snapshot(run.workflow().clone(), &entry.value) {
+                Ok(snapshot) => {
+                    let then = load::read_run_until(self.shared(), &aggregate, snapshot.head()).await?;
+                    Some(then.as_ref() == Some(&snapshot))
+                }
+                Err(_) => Some(false),
+            },
+        };
+        let stored = self.shared().store.get(&super::keys::run(id.as_str())).await?;
+        let stored = stored.and_then(|entry| serde_json::from_slice::<RunSummary>(&entry.value).ok());
+        let summary_agrees = stored.is_some_and(|stored| stored.status == run.status());
+        Ok(ReplayReport { events: run.head(), snapshot_agrees, summary_agrees })
+    }
+
+    /// What a run of `workflow` would do, without starting one: the order of steps, branches, approvals, what policy says
+    /// of each job and the pool that would serve it.
+    #[must_use]
+    pub fn plan(&self, principal: &Principal, workflow: &Workflow, input: Option<&Value>) -> Plan {
+        let shared = self.shared();
+        let (policy, routes) = (shared.policy.snapshot(), shared.routes.load());
+        let facts = Facts {
+            now: shared.now(),
+            seed: 0,
+            policy: &*policy,
+            routes: &routes,
+            default_job_timeout: shared.options.default_job_timeout,
+            stop_grace: shared.options.stop_grace,
+            payload_limits: shared.options.payload_limits(),
+        };
+        let labels = std::collections::BTreeMap::new();
+        plan(workflow, Starter { principal: &principal.id, labels: &labels, input }, &facts)
+    }
+
+    /// Why a run is not further, and each of its steps: empty when it has ended. Where a job waits for a worker, the live
+    /// workers that serve its topic are counted.
+    ///
+    /// # Errors
+    /// When there is no such run of the principal's tenant, or it cannot be read.
+    pub async fn why(&self, principal: &Principal, id: &RunId) -> Result<Vec<Wait>, PlaneError> {
+        let run = self.run(principal, id).await?;
+        let live = self.workers();
+        let mut waits = run.waits();
+        for wait in &mut waits {
+            if let WaitCause::Pool { pool, topic, workers, .. } = &mut wait.cause {
+                let serves = |worker: &&super::WorkerStatus| {
+                    (worker.topics.is_empty() && worker.pool == *pool) || worker.topics.contains(topic)
+                };
+                *workers = Some(live.iter().filter(serves).count());
+            }
+        }
+        Ok(waits)
+    }
+}
