@@ -35,9 +35,9 @@ pub(super) fn carry_out(shared: &Arc<Shared>, aggregate: &AggregateId, artifact:
     shared.clone().spawn(async move {
         let result = work(&shared, &artifact).await;
         let input = RunInput::Stored { step: artifact.step, attempt: artifact.attempt, result };
+        drop(busy);
         // A control plane that is shutting down asks again when it is opened.
         let _closed = shared.send(aggregate, Work::Input(Input::Run(input)), Reply::Nobody).await;
-        drop(busy);
     });
 }
 

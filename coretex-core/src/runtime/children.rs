@@ -12,6 +12,7 @@ use super::{
 use crate::{
     job::{Failure, RunId},
     plane::Input,
+    ports::Busy,
     workflow::{ChildEffect, ChildEnd, ParentRun, RunInput, RunStatus, StartChild, StartRun, WaitsFor},
 };
 
@@ -23,7 +24,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 pub(super) async fn carry_out(shared: &Arc<Shared>, owner: &AggregateId, effect: &ChildEffect) -> bool {
     let mut wait = FIRST_WAIT;
     loop {
-        let busy = shared.clock.busy();
         let done = match effect {
             ChildEffect::StartChild(start) => start_child(shared, owner, start).await,
             ChildEffect::StopChild { run, by, reason } => stop_child(shared, owner, run, by, reason).await,
@@ -34,18 +34,18 @@ pub(super) async fn carry_out(shared: &Arc<Shared>, owner: &AggregateId, effect:
             Err(error) if error.kind() == PlaneErrorKind::Closed => return false,
             Err(error) => tracing::debug!(%error, run = owner.id(), "telling another run again"),
         }
-        drop(busy);
         shared.clock.sleep_until(crate::job::job_after(shared.clock.now(), wait)).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }
 }
 
 async fn start_child(shared: &Arc<Shared>, owner: &AggregateId, start: &StartChild) -> Result<(), PlaneError> {
+    let busy = shared.clock.busy();
     // A step that waits no more does not want its run any more.
     if !is_awaited(shared, owner, &start.run).await? {
         return Ok(());
     }
-    let failure = match try_start(shared, start).await {
+    let failure = match try_start(shared, start, busy).await {
         Ok(()) => return Ok(()),
         Err(error) if error.is_retryable() || error.kind() == PlaneErrorKind::Closed => return Err(error),
         Err(error) => Failure::fatal(error.code(), format!("it cannot be started: {error}")),
@@ -54,7 +54,7 @@ async fn start_child(shared: &Arc<Shared>, owner: &AggregateId, start: &StartChi
     end_child(shared, &start.parent, &end).await
 }
 
-async fn try_start(shared: &Arc<Shared>, start: &StartChild) -> Result<(), PlaneError> {
+async fn try_start(shared: &Arc<Shared>, start: &StartChild, busy: Busy) -> Result<(), PlaneError> {
     let workflow = match &start.digest {
         Some(digest) => shared.definitions.get(&*shared.store, digest).await?,
         None => shared.current_workflow(&start.workflow).await?,
@@ -72,6 +72,8 @@ async fn try_start(shared: &Arc<Shared>, start: &StartChild) -> Result<(), Plane
         ..StartRun::new(start.run.clone(), start.input.clone(), start.principal.clone())
     };
     let work = Work::Start { workflow, start: Box::new(run) };
+    // From here on the work itself holds virtual time, but for what it has to wait out.
+    drop(busy);
     shared.call(AggregateId::Run(start.run.shared()), work).await?;
     Ok(())
 }
@@ -104,6 +106,7 @@ async fn end_child(shared: &Arc<Shared>, parent: &ParentRun, end: &ChildEnd) -> 
 
 /// Whether a step of the run `owner` waits for `run`.
 async fn is_awaited(shared: &Arc<Shared>, owner: &AggregateId, run: &RunId) -> Result<bool, PlaneError> {
+    let _busy = shared.clock.busy();
     let Some((parent, _)) = load::read_run(shared, owner).await? else { return Ok(false) };
     let waits = parent.steps().any(|(_, step)| {
         !step.status.is_terminal() && matches!(&step.waits_for, Some(WaitsFor::Child { run: child }) if child == run)

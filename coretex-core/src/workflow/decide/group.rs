@@ -102,7 +102,9 @@ impl Machine<'_> {
         if let Some(failure) = self.failure_in(block) {
             return self.stop_group(holder, Some(failure), false);
         }
-        if self.draft.block_at(block).is_none_or(|block| block.open > 0) {
+        // Several steps of an iteration may end in one decision; it is over once.
+        let last = self.draft.step_at(holder).and_then(|step| step.group.as_deref()).map(|group| group.last_block as usize);
+        if last != Some(block) || self.draft.block_at(block).is_none_or(|block| block.open > 0) {
             return;
         }
         let StepKind::Loop { until, next, .. } = &step.kind else { return };
