@@ -332,6 +332,14 @@ impl Compiler {
         if let Some(schema) = &spec.input_schema {
             options = options.with_input_schema(schema);
         }
+        for (name, step) in &spec.steps {
+            // Only the outputs of jobs are held to their schema.
+            let is_job =
+                !matches!(step.kind, StepType::Approval | StepType::Notify | StepType::Condition | StepType::Delay);
+            if let (true, Some(schema)) = (is_job, &step.output_schema) {
+                options = options.with_step_schema(name, schema);
+            }
+        }
         let index: HashMap<&str, usize> = names.iter().enumerate().map(|(n, name)| (name.as_str(), n)).collect();
         let mut steps = Vec::with_capacity(names.len());
         let mut reads = Vec::with_capacity(names.len());
@@ -639,10 +647,10 @@ impl Compiler {
     fn warn(&mut self, path: &str, warnings: &[String]) {
         for warning in warnings {
             self.warnings.push(Problem {
-                code: "probably_missing",
+                code: "never_equal",
                 path: path.to_owned(),
                 message: warning.clone(),
-                help: "correct the path, or declare the property".into(),
+                help: "correct the path, or convert one of the two".into(),
             });
         }
     }
