@@ -9,6 +9,7 @@ mod bounds;
 mod defaults;
 mod pattern;
 mod sample;
+mod scalar;
 pub(in crate::value) mod view;
 
 use std::borrow::Cow;
@@ -154,12 +155,12 @@ impl Schema {
         self.0.validator.is_valid(value)
     }
 
-    /// A value of the shape that the schema asks for: a stand-in for an output in a dry run. The same schema gives the
-    /// same value.
+    /// A value of the shape that the schema asks for: a stand-in for an output in a dry run. The same
+    /// schema gives the same value.
     ///
-    /// `const`, `enum`, `default` and `examples` are taken first, in this order; else the smallest value of the type that
-    /// the bounds and the format allow. An object has the required properties and those with a default; of
-    /// alternatives the first that leads to a valid value is taken.
+    /// `const`, `enum`, `default` and `examples` are taken first, in this order; else the smallest
+    /// value of the type that the bounds and the format allow. An object has the required properties
+    /// and those with a default; of alternatives the first that leads to a valid value is taken.
     ///
     /// ```
     /// use coretex_core::value::Schema;
@@ -173,8 +174,9 @@ impl Schema {
     /// assert_eq!(schema.sample(), json!({"level": "low", "at": "2026-01-01T00:00:00Z"}));
     /// ```
     ///
-    /// It is a best effort. Patterns with look-around or back references, several patterns at once, a pattern together
-    /// with a length, `not`, `propertyNames`, `unevaluatedProperties`, `unevaluatedItems`, and contradictions may give a value that does not
+    /// It is a best effort. Patterns with look-around or back references, several patterns at once, a
+    /// pattern together with a length, `not`, `propertyNames`, `unevaluatedProperties`,
+    /// `unevaluatedItems`, and contradictions may give a value that does not
     /// [validate](Self::is_valid); so may a schema that only values of more than 10,000 parts satisfy.
     #[must_use]
     pub fn sample(&self) -> Value {

@@ -17,6 +17,7 @@
 //!   evaluates to `None`.
 
 mod ast;
+mod check;
 mod error;
 mod eval;
 mod functions;
@@ -83,8 +84,9 @@ impl Expr {
     /// # Errors
     ///
     /// [`ExprError`] with position and hint: a syntax error, an unknown root, step or function,
-    /// a property that a declared schema rules out, an operation that can only fail, a text of more than [`MAX_BYTES`], a list literal of more than 256 elements,
-    /// comprehensions nested more than two deep, or a tree that is too deep.
+    /// a property that a declared schema rules out, an operation that can only fail, a text of
+    /// more than [`MAX_BYTES`], a list literal of more than 256 elements, comprehensions nested
+    /// more than two deep, or a tree that is too deep.
     pub fn compile(text: &str, options: &CompileOptions) -> Result<Self, ExprError> {
         if text.len() > MAX_BYTES {
             return Err(ExprError::new(
@@ -101,7 +103,7 @@ impl Expr {
             return compile_path(text, path, options);
         }
         let parsed = parser::parse(text, options)?;
-        let (types, warnings) = types::check(text, &parsed.ast, options)?;
+        let (types, warnings) = check::check(text, &parsed.ast, options)?;
         Ok(Self(Arc::new(Compiled {
             text: text.into(),
             program: Program::Tree(parsed.ast),
@@ -172,8 +174,9 @@ impl Expr {
         self.run(scope, &mut Budget::default(), |val, _| Ok(val.truthy()))
     }
 
-    /// Evaluates like [`evaluate`](Self::evaluate) and writes down what each part of the expression gives, in the order
-    /// of evaluation, and which parts are not evaluated. For people who ask why; it copies more than an evaluation does.
+    /// Evaluates like [`evaluate`](Self::evaluate) and writes down what each part of the expression
+    /// gives, in the order of evaluation, and which parts are not evaluated. For people who ask why;
+    /// it copies more than an evaluation does.
     ///
     /// ```
     /// use coretex_core::value::{CompileOptions, Expr};
@@ -253,7 +256,7 @@ fn compile_path(text: &str, path: Path, options: &CompileOptions) -> Result<Expr
             Segment::Index(_) => break,
         }
     }
-    let (types, warnings) = types::check(text, &path_tree(text, &path), options)?;
+    let (types, warnings) = check::check(text, &path_tree(text, &path), options)?;
     Ok(Expr(Arc::new(Compiled { text: text.into(), program: Program::Path(path), references, types, warnings })))
 }
 

@@ -79,9 +79,10 @@ impl CompileOptions {
         self
     }
 
-    /// Declares the JSON Schema of `input`. Two things are errors then: a path to a property that an object whose schema
-    /// is closed (`additionalProperties: false`) does not declare, unless it is asked for with `has(...)` or `.?`, and
-    /// an operation that fails for every value that the schema allows, such as `<` on an object.
+    /// Declares the JSON Schema of `input`. Two things are errors then: a path to a property that a
+    /// closed object (`additionalProperties: false`) does not declare, unless it is asked for with
+    /// `has(...)` or `.?`, and an operation that fails for every value that the schema allows, such
+    /// as `<` on an object.
     #[must_use]
     pub fn with_input_schema(mut self, schema: &Value) -> Self {
         self.input = Some(Arc::new(Source::new(schema.clone())));

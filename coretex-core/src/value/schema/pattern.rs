@@ -1,7 +1,7 @@
 //! A text that fits a pattern.
 //!
-//! JSON Schema writes patterns in the dialect of ECMA 262. What the `regex` crate's parser cannot read (look-around, back
-//! references) has no text here.
+//! JSON Schema writes patterns in the dialect of ECMA 262. What the `regex` crate's parser cannot read
+//! (look-around, back references) has no text here.
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 

@@ -25,19 +25,44 @@ pub(in crate::value) struct Source {
     defaults: bool,
 }
 
+/// How a part of a schema document is to be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Root,
+    Schema,
+    /// A map from names to schemas.
+    Names,
+}
+
+impl Reading {
+    /// What stands under a keyword; `None` for data.
+    fn of(keyword: &str) -> Option<Self> {
+        match keyword {
+            "const" | "enum" | "default" | "examples" => None,
+            "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas" => Some(Self::Names),
+            _ => Some(Self::Schema),
+        }
+    }
+}
+
 impl Source {
     pub(in crate::value) fn new(document: Value) -> Self {
         let draft = document.get("$schema").and_then(Value::as_str).unwrap_or_default();
         let hides = ["draft-03", "draft-04", "draft-06", "draft-07"].iter().any(|old| draft.contains(old));
+        // Before draft 6 an id had no dollar.
+        let id = if draft.contains("draft-03") || draft.contains("draft-04") { "id" } else { "$id" };
         let (mut embeds, mut defaults) = (false, false);
-        let mut stack: Vec<(bool, &Value)> = vec![(true, &document)];
-        while let Some((root, value)) = stack.pop() {
+        let mut waiting = vec![(Reading::Root, &document)];
+        while let Some((reading, value)) = waiting.pop() {
             match value {
-                Value::Array(items) => stack.extend(items.iter().map(|item| (false, item))),
+                Value::Array(items) => waiting.extend(items.iter().map(|item| (Reading::Schema, item))),
+                Value::Object(map) if reading == Reading::Names => {
+                    waiting.extend(map.values().map(|item| (Reading::Schema, item)));
+                }
                 Value::Object(map) => {
-                    embeds |= !root && ["$id", "id"].iter().any(|name| map.get(*name).is_some_and(Value::is_string));
+                    embeds |= reading == Reading::Schema && map.get(id).is_some_and(Value::is_string);
                     defaults |= map.contains_key("default");
-                    stack.extend(map.values().map(|item| (false, item)));
+                    waiting.extend(map.iter().filter_map(|(key, item)| Some((Reading::of(key)?, item))));
                 }
                 _ => {}
             }

@@ -65,6 +65,11 @@ fn references_are_read_as_the_draft_says() {
         "$defs": {"d": {"default": 2}}
     });
     assert_eq!(filled(&embedded, &json!({})), json!({}));
+    // Names and data that look like ids are neither.
+    let named = json!({
+        "properties": {"$id": {"default": {"$id": "x"}}, "default": {"$ref": "#/$defs/d"}}, "$defs": {"d": {"default": 1}}
+    });
+    assert_eq!(filled(&named, &json!({})), json!({"$id": {"$id": "x"}, "default": 1}));
 }
 
 #[test]
