@@ -121,6 +121,54 @@ fn a_watcher_outlives_a_crash_of_the_server() {
 }
 
 #[test]
+fn expressions_are_evaluated_without_a_server() {
+    let offline = |args: &[&str]| ctl("http://127.0.0.1:9", None, &[&["expr", "eval"], args].concat());
+    let input = r#"{"count": 4, "tags": ["urgent"]}"#;
+    assert_eq!(offline(&["input.count + 1", "--input", input]).ok(), "5");
+    assert_eq!(offline(&["input.other", "--input", input]).ok(), "missing");
+    assert_eq!(offline(&["--item", "-3", "--", "-item"]).ok(), "3");
+    assert_eq!(
+        offline(&["[item, ctx.x, run.id]", "--item", "-3", "--ctx", r#"{"x": true}"#, "--root", r#"run={"id": "r"}"#])
+            .ok(),
+        r#"[-3,true,"r"]"#
+    );
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("steps.json");
+    std::fs::write(&file, r#"{"fetch-data": {"output": {"n": 2}}}"#).unwrap();
+    let steps = format!("@{}", file.display());
+    assert_eq!(offline(&["steps.fetch-data.output.n - 1", "--steps", &steps]).ok(), "1");
+    assert_eq!(
+        offline(&["input.count > 9 || input.tags[0] == 'urgent'", "--input", input, "--trace"]).ok(),
+        "input.count > 9 || input.tags[0] == 'urgent' = true\n\
+         ├─ input.count > 9 = false\n\
+         │  └─ input.count = 4\n\
+         └─ input.tags[0] == 'urgent' = true\n   \
+            └─ input.tags[0] = \"urgent\""
+    );
+    let shown = json(&offline(&["input.count", "--input", input, "--trace", "--json"]).ok());
+    assert_eq!((&shown["value"], &shown["trace"]["root"]["outcome"]), (&Value::from(4), &Value::from("value")));
+    assert_eq!(json(&offline(&["input.x", "--json"]).ok())["missing"], true);
+
+    let error = offline(&["input.count >\n steps.fetch-dta.output", "--steps", &steps]).fails(1);
+    assert_eq!(
+        error,
+        "coretexctl: 2:8: unknown step `fetch-dta`\n   steps.fetch-dta.output\n         ^\n  did you mean `fetch-data`?\n"
+    );
+    let schema = r#"{"properties": {"count": {"type": "integer"}}, "additionalProperties": false}"#;
+    let error = offline(&["input.cuont", "--input-schema", schema]).fails(1);
+    assert!(error.contains("1:7") && error.contains("did you mean `count`?"), "{error}");
+    let failed = offline(&["1 + input.tags.size() / (input.count - 4)", "--input", input, "--trace"]);
+    assert!(failed.out.contains("input.count = 4"), "{failed:?}");
+    assert!(failed.fails(1).contains("`/` by zero"));
+    let failed = offline(&["1 / 0", "--json"]);
+    assert_eq!(json(&failed.out)["error"]["code"], "expression_failed");
+    assert_eq!(json(&offline(&["1 +", "--json"]).out)["error"]["at"]["column"], 4);
+    assert!(offline(&["1", "--input", "{"]).fails(1).contains("--input"));
+    assert!(offline(&["1", "--input", "@/nowhere"]).fails(1).contains("`/nowhere` cannot be read"));
+    assert!(offline(&["1", "--root", "x"]).fails(1).contains("NAME=JSON"));
+}
+
+#[test]
 fn errors_say_what_to_do() {
     let nobody = ctl("http://127.0.0.1:9", Some(KEY), &["status"]).fails(1);
     assert!(

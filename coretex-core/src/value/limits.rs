@@ -99,6 +99,14 @@ impl LimitError {
         Self { kind, path, limit, what, unit, advice }
     }
 
+    /// The limit that filling in defaults has crossed.
+    #[cfg(feature = "engine")]
+    pub(in crate::value) fn defaults(kind: LimitErrorKind) -> Self {
+        let limits = Limits::default();
+        let limit = if kind == LimitErrorKind::Bytes { limits.max_bytes } else { limits.max_nodes };
+        Self { advice: "declare fewer or smaller defaults", ..Self::new(kind, limit, String::new()) }
+    }
+
     /// Which limit was crossed.
     #[must_use]
     pub fn kind(&self) -> LimitErrorKind {

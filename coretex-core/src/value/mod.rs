@@ -37,7 +37,9 @@ pub use path::{Path, PathError};
 #[cfg(feature = "engine")]
 pub use document::DocumentError;
 #[cfg(feature = "engine")]
-pub use expr::{CompileOptions, EvalError, Expr, ExprError, Node, Object, References, Scope};
+pub use expr::{
+    CompileOptions, EvalError, Expr, ExprError, Node, Object, References, Scope, Trace, TraceNode, TraceOutcome, Types,
+};
 #[cfg(feature = "engine")]
 pub use schema::{Schema, SchemaError, Violation};
 #[cfg(feature = "engine")]

@@ -5,11 +5,19 @@
 //! to this module. Messages name the rule and the place, never the value, so that a secret in an
 //! input does not end up in a log.
 
+mod bounds;
+mod defaults;
+mod pattern;
+mod sample;
+mod scalar;
+pub(in crate::value) mod view;
+
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::value::json::Value;
-use crate::value::limits::Limits;
+use crate::value::limits::{LimitError, Limits};
 
 /// Most violations that one validation reports.
 pub const MAX_VIOLATIONS: usize = 32;
@@ -31,7 +39,12 @@ const PATTERN_BYTES: usize = 1024 * 1024;
 /// assert_eq!(violations[0].keyword, "required");
 /// ```
 #[derive(Clone)]
-pub struct Schema(Arc<jsonschema::Validator>);
+pub struct Schema(Arc<Compiled>);
+
+struct Compiled {
+    validator: jsonschema::Validator,
+    source: view::Source,
+}
 
 /// A value is not a usable JSON Schema. Code `schema_invalid`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,7 +98,8 @@ impl Schema {
     /// # Errors
     ///
     /// [`SchemaError`] when it is not a schema, refers outside of itself, contains a pattern that
-    /// does not compile, or exceeds the default [`Limits`].
+    /// does not compile, exceeds the default [`Limits`], or checks one value against more than
+    /// 10,000 schemas or along more than 128 references.
     pub fn compile(schema: &Value) -> Result<Self, SchemaError> {
         Limits::default()
             .check(schema)
@@ -96,6 +110,8 @@ impl Schema {
                 reason: format!("`{external}` refers outside of the schema; copy what it names into `$defs`"),
             });
         }
+        let source = view::Source::new(schema.clone());
+        bounds::check(&source).map_err(|reason| SchemaError { path: String::new(), reason })?;
         let patterns = jsonschema::PatternOptions::fancy_regex()
             .backtrack_limit(BACKTRACK_LIMIT)
             .size_limit(PATTERN_BYTES)
@@ -104,7 +120,7 @@ impl Schema {
             .offline()
             .with_pattern_options(patterns)
             .build(schema)
-            .map(|validator| Self(Arc::new(validator)))
+            .map(|validator| Self(Arc::new(Compiled { validator, source })))
             .map_err(|error| SchemaError {
                 path: error.instance_path().to_string(),
                 reason: shorten(&error.to_string()),
@@ -117,11 +133,12 @@ impl Schema {
     ///
     /// The broken rules in document order, at most [`MAX_VIOLATIONS`] of them, never empty.
     pub fn validate(&self, value: &Value) -> Result<(), Vec<Violation>> {
-        if self.0.is_valid(value) {
+        if self.0.validator.is_valid(value) {
             return Ok(());
         }
         Err(self
             .0
+            .validator
             .iter_errors(value)
             .take(MAX_VIOLATIONS)
             .map(|error| Violation {
@@ -135,13 +152,68 @@ impl Schema {
     /// Whether `value` breaks no rule; cheaper than [`validate`](Self::validate).
     #[must_use]
     pub fn is_valid(&self, value: &Value) -> bool {
-        self.0.is_valid(value)
+        self.0.validator.is_valid(value)
+    }
+
+    /// A value of the shape that the schema asks for: a stand-in for an output in a dry run. The same
+    /// schema gives the same value.
+    ///
+    /// `const`, `enum`, `default` and `examples` are taken first, in this order; else the smallest
+    /// value of the type that the bounds and the format allow. An object has the required properties
+    /// and those with a default; of alternatives the first that leads to a valid value is taken.
+    ///
+    /// ```
+    /// use coretex_core::value::Schema;
+    /// use serde_json::json;
+    ///
+    /// let schema = Schema::compile(&json!({
+    ///     "type": "object", "required": ["level", "at"],
+    ///     "properties": {"level": {"enum": ["low", "high"]}, "at": {"type": "string", "format": "date-time"}},
+    /// }))
+    /// .unwrap();
+    /// assert_eq!(schema.sample(), json!({"level": "low", "at": "2026-01-01T00:00:00Z"}));
+    /// ```
+    ///
+    /// It is a best effort. Patterns with look-around or back references, several patterns at once, a
+    /// pattern together with a length, `not`, `propertyNames`, `unevaluatedProperties`,
+    /// `unevaluatedItems`, and contradictions may give a value that does not
+    /// [validate](Self::is_valid); so may a schema that only values of more than 10,000 parts satisfy.
+    #[must_use]
+    pub fn sample(&self) -> Value {
+        sample::sample(self, &self.0.source)
+    }
+
+    /// The value, with what it leaves out filled in from the `default`s of the schema. What is there stays as it is,
+    /// an explicit null included. Filling in twice is filling in once.
+    ///
+    /// A property that is missing gets the `default` of its schema, of what that refers to, or of its `allOf`
+    /// branches, the nearest first. The walk follows `properties`, `additionalProperties`, `items`, `prefixItems`,
+    /// `allOf` and references inside the document, down to 64 levels; not `anyOf`, `oneOf` and `if`, where it depends
+    /// on the value which schema holds. A missing object without a default is not invented for the sake of the
+    /// defaults inside of it, and a default that would contain itself is not inserted.
+    ///
+    /// ```
+    /// use coretex_core::value::Schema;
+    /// use serde_json::json;
+    ///
+    /// let schema = Schema::compile(&json!({"properties": {"limit": {"type": "integer", "default": 10}}})).unwrap();
+    /// assert_eq!(*schema.with_defaults(&json!({})).unwrap(), json!({"limit": 10}));
+    /// assert_eq!(*schema.with_defaults(&json!({"limit": null})).unwrap(), json!({"limit": null}));
+    /// ```
+    ///
+    /// O(n) in the places of the value; borrowed, and free, when the schema has no defaults.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitError`] when a million places are looked at, or when 8 MiB are filled in.
+    pub fn with_defaults<'v>(&self, value: &'v Value) -> Result<Cow<'v, Value>, LimitError> {
+        defaults::fill(&self.0.source, value)
     }
 }
 
 impl fmt::Debug for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Schema").field("draft", &self.0.draft()).finish_non_exhaustive()
+        f.debug_struct("Schema").field("draft", &self.0.validator.draft()).finish_non_exhaustive()
     }
 }
 

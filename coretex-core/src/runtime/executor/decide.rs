@@ -51,7 +51,7 @@ impl Executor {
                 // The same start again, by a repeat or after a refusal whose outcome was unknown.
                 let same = run.tenant() == workflow.tenant()
                     && run.workflow().id() == workflow.id()
-                    && run.input() == start.input
+                    && workflow.fill_input(&start.input).is_ok_and(|input| run.input() == input)
                     && run.idempotency_key() == start.idempotency_key.as_deref();
                 let answer = if same {
                     Ok(())

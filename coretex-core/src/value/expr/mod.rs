@@ -17,6 +17,7 @@
 //!   evaluates to `None`.
 
 mod ast;
+mod check;
 mod error;
 mod eval;
 mod functions;
@@ -25,6 +26,9 @@ mod operators;
 mod options;
 mod parser;
 mod scope;
+mod signatures;
+mod trace;
+mod types;
 mod val;
 
 #[cfg(test)]
@@ -42,6 +46,8 @@ pub(in crate::value) use eval::Budget;
 pub(in crate::value) use lexer::string_at;
 pub use options::{CompileOptions, References};
 pub use scope::{Node, Object, Scope};
+pub use trace::{Trace, TraceNode, TraceOutcome};
+pub use types::Types;
 
 /// Longest expression text, in bytes.
 pub const MAX_BYTES: usize = 4096;
@@ -63,6 +69,7 @@ struct Compiled {
     text: Box<str>,
     program: Program,
     references: References,
+    types: Types,
     warnings: Vec<String>,
 }
 
@@ -77,8 +84,9 @@ impl Expr {
     /// # Errors
     ///
     /// [`ExprError`] with position and hint: a syntax error, an unknown root, step or function,
-    /// a text of more than [`MAX_BYTES`], a list literal of more than 256 elements,
-    /// comprehensions nested more than two deep, or a tree that is too deep.
+    /// a property that a declared schema rules out, an operation that can only fail, a text of
+    /// more than [`MAX_BYTES`], a list literal of more than 256 elements, comprehensions nested
+    /// more than two deep, or a tree that is too deep.
     pub fn compile(text: &str, options: &CompileOptions) -> Result<Self, ExprError> {
         if text.len() > MAX_BYTES {
             return Err(ExprError::new(
@@ -95,11 +103,13 @@ impl Expr {
             return compile_path(text, path, options);
         }
         let parsed = parser::parse(text, options)?;
+        let (types, warnings) = check::check(text, &parsed.ast, options)?;
         Ok(Self(Arc::new(Compiled {
             text: text.into(),
             program: Program::Tree(parsed.ast),
             references: parsed.references,
-            warnings: parsed.warnings,
+            types,
+            warnings,
         })))
     }
 
@@ -113,6 +123,12 @@ impl Expr {
     #[must_use]
     pub fn references(&self) -> &References {
         &self.0.references
+    }
+
+    /// The types that its value can have; any, where no schema is declared.
+    #[must_use]
+    pub fn types(&self) -> Types {
+        self.0.types
     }
 
     /// What is probably a mistake, though it has a meaning.
@@ -156,6 +172,33 @@ impl Expr {
     /// [`EvalError`] naming the expression and the reason. A plain path never fails.
     pub fn evaluate_bool(&self, scope: &dyn Scope) -> Result<bool, EvalError> {
         self.run(scope, &mut Budget::default(), |val, _| Ok(val.truthy()))
+    }
+
+    /// Evaluates like [`evaluate`](Self::evaluate) and writes down what each part of the expression
+    /// gives, in the order of evaluation, and which parts are not evaluated. For people who ask why;
+    /// it copies more than an evaluation does.
+    ///
+    /// ```
+    /// use coretex_core::value::{CompileOptions, Expr};
+    ///
+    /// let expr = Expr::compile("input.count > 3 && input.late", &CompileOptions::new()).unwrap();
+    /// let trace = expr.trace(&serde_json::json!({"input": {"count": 2}}));
+    /// assert_eq!(
+    ///     trace.to_string(),
+    ///     "input.count > 3 && input.late = false\n\
+    ///      ├─ input.count > 3 = false\n\
+    ///      │  └─ input.count = 2\n\
+    ///      └─ input.late: not evaluated\n",
+    /// );
+    /// ```
+    #[must_use]
+    pub fn trace(&self, scope: &dyn Scope) -> Trace {
+        let text = self.text();
+        let (tree, result) = match &self.0.program {
+            Program::Path(path) => trace::of(text, &path_tree(text, path), scope),
+            Program::Tree(ast) => trace::of(text, ast, scope),
+        };
+        Trace { result: result.map_err(|failure| failure.attach(text)), ..tree }
     }
 
     fn run<T>(
@@ -207,19 +250,34 @@ fn compile_path(text: &str, path: Path, options: &CompileOptions) -> Result<Expr
             _ => references.all_steps = true,
         }
     }
-    let mut names = Vec::new();
     for segment in keys {
         match segment {
-            Segment::Key(key) => {
-                reject_subtraction(text, key, options)?;
-                names.push(&**key);
-            }
+            Segment::Key(key) => reject_subtraction(text, key, options)?,
             Segment::Index(_) => break,
         }
     }
-    let warnings =
-        if root == "input" { options.input_warning(names.into_iter()).into_iter().collect() } else { Vec::new() };
-    Ok(Expr(Arc::new(Compiled { text: text.into(), program: Program::Path(path), references, warnings })))
+    let (types, warnings) = check::check(text, &path_tree(text, &path), options)?;
+    Ok(Expr(Arc::new(Compiled { text: text.into(), program: Program::Path(path), references, types, warnings })))
+}
+
+/// The tree that the path would be, for the checks that trees get.
+fn path_tree(text: &str, path: &Path) -> ast::Ast {
+    let mut at = text.find(path.root()).unwrap_or(0);
+    let start = at;
+    at += path.root().len();
+    let mut hops = Vec::new();
+    for segment in path.segments().iter().skip(1) {
+        let name = match segment {
+            Segment::Key(key) => key.to_string(),
+            Segment::Index(index) => index.to_string(),
+        };
+        // A quoted key with escapes is not found as it is; the error then points before it.
+        at += text.get(at..).and_then(|rest| rest.find(&name)).unwrap_or(0);
+        hops.push(ast::Hop { segment: segment.clone(), at, optional: false });
+        at += if text.get(at..).is_some_and(|rest| rest.starts_with(&name)) { name.len() } else { 0 };
+    }
+    let base = ast::Base::Variable(path.root().into());
+    ast::Ast { kind: ast::Kind::Path(base, hops), start, end: text.len(), depth: 1 }
 }
 
 /// `input.count-1` would silently be the key `count-1`; refuse what is more likely a subtraction.

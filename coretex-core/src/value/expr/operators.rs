@@ -38,6 +38,8 @@ pub(super) fn equal(left: &Val<'_>, right: &Val<'_>, budget: &mut Budget) -> Res
             left == right
         }
         (Val::Type(left), Val::Type(right)) => left == right,
+        (Val::Time(left), Val::Time(right)) => left == right,
+        (Val::Span(left), Val::Span(right)) => left == right,
         (Val::List(left), Val::List(right)) => lists_equal(left, right, budget)?,
         (Val::Map(left), Val::Map(right)) => maps_equal(left, right, budget)?,
         (left, right) => compare_numbers(left, right) == Some(Ordering::Equal),
@@ -74,22 +76,11 @@ fn order(operator: Operator, left: &Val<'_>, right: &Val<'_>, budget: &mut Budge
     if left.is_nothing() || right.is_nothing() {
         return Ok(false);
     }
-    let ordering = match (left, right) {
-        (Val::Text(left), Val::Text(right)) => {
-            budget.charge_text(left.len().min(right.len()))?;
-            Some(left.cmp(right))
-        }
-        (Val::Bool(left), Val::Bool(right)) => Some(left.cmp(right)),
-        (left, right) if is_number(left) && is_number(right) => {
-            match compare_numbers(left, right) {
-                Some(ordering) => Some(ordering),
-                // Not a number compares as nothing.
-                None => return Ok(false),
-            }
-        }
-        _ => None,
-    };
-    let Some(ordering) = ordering else {
+    if is_number(left) && is_number(right) && compare_numbers(left, right).is_none() {
+        // Not a number compares as nothing.
+        return Ok(false);
+    }
+    let Some(ordering) = ordering(left, right, budget)? else {
         return Err(mismatch(operator, left, right));
     };
     Ok(match operator {
@@ -97,6 +88,25 @@ fn order(operator: Operator, left: &Val<'_>, right: &Val<'_>, budget: &mut Budge
         Operator::LessEqual => ordering.is_le(),
         Operator::Greater => ordering.is_gt(),
         _ => ordering.is_ge(),
+    })
+}
+
+/// The order of two values of one type that has an order, numbers being one type; "not a number" is before them.
+pub(super) fn ordering(left: &Val<'_>, right: &Val<'_>, budget: &mut Budget) -> Result<Option<Ordering>, Box<Failure>> {
+    budget.charge(1)?;
+    Ok(match (left, right) {
+        (Val::Text(left), Val::Text(right)) => {
+            budget.charge_text(left.len().min(right.len()))?;
+            Some(left.cmp(right))
+        }
+        (Val::Bool(left), Val::Bool(right)) => Some(left.cmp(right)),
+        (Val::Time(left), Val::Time(right)) => Some(left.cmp(right)),
+        (Val::Span(left), Val::Span(right)) => Some(left.cmp(right)),
+        (left, right) if is_number(left) && is_number(right) => {
+            let nan = |value: &Val<'_>| matches!(value, Val::Double(double) if double.is_nan());
+            Some(compare_numbers(left, right).unwrap_or_else(|| nan(right).cmp(&nan(left))))
+        }
+        _ => None,
     })
 }
 
@@ -218,6 +228,9 @@ fn arithmetic<'a>(operator: Operator, left: &Val<'a>, right: &Val<'a>, budget: &
             _ => {}
         }
     }
+    if let Some(result) = times(operator, left, right) {
+        return result;
+    }
     match (integer(left), integer(right)) {
         (Some(l), Some(r)) => {
             let unsigned = matches!((left, right), (Val::Uint(_), Val::Uint(_)));
@@ -229,6 +242,26 @@ fn arithmetic<'a>(operator: Operator, left: &Val<'a>, right: &Val<'a>, budget: &
             _ => Err(mismatch(operator, left, right)),
         },
     }
+}
+
+/// Arithmetic of timestamps and durations; `None` when it is about something else.
+fn times<'a>(operator: Operator, left: &Val<'a>, right: &Val<'a>) -> Option<Outcome<'a>> {
+    let result = match (operator, left, right) {
+        (Operator::Add, Val::Time(time), Val::Span(span)) | (Operator::Add, Val::Span(span), Val::Time(time)) => {
+            time.checked_add(*span).ok().map(Val::Time)
+        }
+        (Operator::Add, Val::Span(left), Val::Span(right)) => left.checked_add(*right).map(Val::Span),
+        (Operator::Subtract, Val::Time(time), Val::Span(span)) => time.checked_sub(*span).ok().map(Val::Time),
+        (Operator::Subtract, Val::Time(left), Val::Time(right)) => Some(Val::Span(left.duration_since(*right))),
+        (Operator::Subtract, Val::Span(left), Val::Span(right)) => left.checked_sub(*right).map(Val::Span),
+        _ => return None,
+    };
+    Some(result.ok_or_else(|| {
+        Failure::boxed(
+            EvalErrorKind::Number,
+            format!("the result of `{}` is out of the range of time", operator.symbol()),
+        )
+    }))
 }
 
 /// Operands are 64-bit, so no `i128` operation here can overflow except a product of two uints,

@@ -1,8 +1,10 @@
 //! What the compiler knows about the place an expression stands in, and what it reports back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::value::json::Value;
+use crate::value::schema::view::{Source, View};
 
 /// The roots of a workflow scope.
 const STANDARD_ROOTS: [&str; 6] = ["input", "ctx", "steps", "item", "index", "run"];
@@ -21,7 +23,8 @@ const STANDARD_ROOTS: [&str; 6] = ["input", "ctx", "steps", "item", "index", "ru
 pub struct CompileOptions {
     roots: BTreeSet<String>,
     steps: Option<BTreeSet<String>>,
-    input: Option<ClosedShape>,
+    input: Option<Arc<Source>>,
+    outputs: BTreeMap<String, Arc<Source>>,
 }
 
 impl Default for CompileOptions {
@@ -35,7 +38,7 @@ impl CompileOptions {
     /// `input` are not checked.
     #[must_use]
     pub fn new() -> Self {
-        Self { roots: STANDARD_ROOTS.map(str::to_owned).into(), steps: None, input: None }
+        Self { roots: STANDARD_ROOTS.map(str::to_owned).into(), steps: None, input: None, outputs: BTreeMap::new() }
     }
 
     /// Replaces the root variables.
@@ -76,13 +79,29 @@ impl CompileOptions {
         self
     }
 
-    /// Declares the JSON Schema of `input`. A path into an object whose schema is closed
-    /// (`additionalProperties: false`) that names no declared property is a warning, not an
-    /// error: it reads as missing, as it always did.
+    /// Declares the JSON Schema of `input`. Two things are errors then: a path to a property that a
+    /// closed object (`additionalProperties: false`) does not declare, unless it is asked for with
+    /// `has(...)` or `.?`, and an operation that fails for every value that the schema allows, such
+    /// as `<` on an object.
     #[must_use]
     pub fn with_input_schema(mut self, schema: &Value) -> Self {
-        self.input = ClosedShape::of(schema, 0);
+        self.input = Some(Arc::new(Source::new(schema.clone())));
         self
+    }
+
+    /// Declares the JSON Schema of `steps.<step_id>.output`, which is then checked as `input` is.
+    #[must_use]
+    pub fn with_step_schema(mut self, step_id: &str, schema: &Value) -> Self {
+        self.outputs.insert(step_id.to_owned(), Arc::new(Source::new(schema.clone())));
+        self
+    }
+
+    pub(super) fn input(&self) -> Option<View<'_>> {
+        self.input.as_ref().map(|source| source.view())
+    }
+
+    pub(super) fn output(&self, step_id: &str) -> Option<View<'_>> {
+        self.outputs.get(step_id).map(|source| source.view())
     }
 
     pub(super) fn has_root(&self, name: &str) -> bool {
@@ -95,56 +114,6 @@ impl CompileOptions {
 
     pub(super) fn steps(&self) -> Option<&BTreeSet<String>> {
         self.steps.as_ref()
-    }
-
-    /// The warning that a path into `input` deserves, if any.
-    pub(super) fn input_warning<'k>(&self, keys: impl Iterator<Item = &'k str>) -> Option<String> {
-        let mut shape = self.input.as_ref()?;
-        let mut walked = String::from("input");
-        for key in keys {
-            let Some(next) = shape.properties.get(key) else {
-                if !shape.closed {
-                    return None;
-                }
-                let known = shape.properties.keys().map(String::as_str);
-                let hint = did_you_mean(key, known).map(|hint| format!("; {hint}"));
-                return Some(format!(
-                    "`{walked}.{key}` is always missing: the input schema declares no `{key}` there{}",
-                    hint.unwrap_or_default()
-                ));
-            };
-            walked.push('.');
-            walked.push_str(key);
-            shape = next.as_ref()?;
-        }
-        None
-    }
-}
-
-/// The declared properties of an object schema, and whether there can be others.
-#[derive(Clone, Debug)]
-struct ClosedShape {
-    closed: bool,
-    properties: BTreeMap<String, Option<ClosedShape>>,
-}
-
-impl ClosedShape {
-    /// `None` when the schema says nothing about properties. A schema with references or
-    /// alternatives still closes its own object, since `additionalProperties` looks at its
-    /// neighbours only.
-    fn of(schema: &Value, depth: usize) -> Option<Self> {
-        // Deeper schemas are simply not checked.
-        if depth > 16 {
-            return None;
-        }
-        let properties = schema.get("properties")?.as_object()?;
-        Some(Self {
-            closed: schema.get("additionalProperties") == Some(&Value::Bool(false))
-                && schema.get("patternProperties").is_none()
-                // Draft-07 ignores everything beside a reference.
-                && schema.get("$ref").is_none(),
-            properties: properties.iter().map(|(key, property)| (key.clone(), Self::of(property, depth + 1))).collect(),
-        })
     }
 }
 

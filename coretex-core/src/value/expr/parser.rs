@@ -53,7 +53,6 @@ const RESERVED: [&str; 17] = [
 pub(super) struct Parsed {
     pub(super) ast: Ast,
     pub(super) references: References,
-    pub(super) warnings: Vec<String>,
 }
 
 pub(super) fn parse(text: &str, options: &CompileOptions) -> Result<Parsed, ExprError> {
@@ -61,19 +60,19 @@ pub(super) fn parse(text: &str, options: &CompileOptions) -> Result<Parsed, Expr
         lexer: Lexer::new(text),
         token: Token::End,
         start: 0,
+        end: 0,
         options,
         locals: Vec::new(),
         nesting: 0,
         comprehensions: 0,
         references: References::default(),
-        warnings: Vec::new(),
     };
     parser.advance()?;
     let ast = parser.expression()?;
     if parser.token != Token::End {
         return Err(parser.unexpected("an operator or the end"));
     }
-    Ok(Parsed { ast, references: parser.references, warnings: parser.warnings })
+    Ok(Parsed { ast, references: parser.references })
 }
 
 struct Parser<'t> {
@@ -81,16 +80,18 @@ struct Parser<'t> {
     token: Token,
     /// Where `token` starts.
     start: usize,
+    /// Where what is before `token` ends.
+    end: usize,
     options: &'t CompileOptions,
     locals: Vec<String>,
     nesting: usize,
     comprehensions: usize,
     references: References,
-    warnings: Vec<String>,
 }
 
 impl Parser<'_> {
     fn advance(&mut self) -> Result<(), ExprError> {
+        self.end = self.lexer.offset();
         (self.token, self.start) = self.lexer.next()?;
         Ok(())
     }
@@ -128,77 +129,94 @@ impl Parser<'_> {
     }
 
     fn node(&self, start: usize, kind: Kind) -> Result<Ast, ExprError> {
-        let depth = 1 + child_depth(&kind);
+        let depth = 1 + kind.children().iter().map(|child| child.depth).max().unwrap_or(0);
         if depth > MAX_DEPTH {
             return Err(self
                 .error(start, format!("more than {MAX_DEPTH} operations inside each other"))
                 .with_hint(Some("split it over several steps".to_owned())));
         }
-        Ok(Ast { kind, start, depth })
+        Ok(Ast { kind, start, end: self.end, depth })
+    }
+
+    /// Counts one level of nesting. The frames of the functions that recurse are kept small, so that the deepest
+    /// expression fits a small stack.
+    fn deeper(&mut self) -> Result<(), ExprError> {
+        self.nesting += 1;
+        if self.nesting <= MAX_NESTING {
+            return Ok(());
+        }
+        Err(self
+            .error(self.start, format!("nested more than {MAX_NESTING} levels deep"))
+            .with_hint(Some("split it over several steps".to_owned())))
     }
 
     fn expression(&mut self) -> Result<Ast, ExprError> {
-        self.nesting += 1;
-        if self.nesting > MAX_NESTING {
-            return Err(self
-                .error(self.start, format!("nested more than {MAX_NESTING} levels deep"))
-                .with_hint(Some("split it over several steps".to_owned())));
-        }
+        self.deeper()?;
         let start = self.start;
-        let condition = self.binary(0)?;
-        let result = if self.eat("?")? {
-            let then = self.binary(0)?;
-            self.expect(":")?;
-            let otherwise = self.expression()?;
-            self.node(start, Kind::Conditional(Box::new([condition, then, otherwise])))?
-        } else {
-            condition
-        };
+        let mut result = self.chain(0)?;
+        if self.eat("?")? {
+            result = self.conditional(start, result)?;
+        }
         self.nesting -= 1;
         Ok(result)
     }
 
+    fn conditional(&mut self, start: usize, condition: Ast) -> Result<Ast, ExprError> {
+        let then = self.chain(0)?;
+        self.expect(":")?;
+        let otherwise = self.expression()?;
+        self.node(start, Kind::Conditional(Box::new([condition, then, otherwise])))
+    }
+
     /// Binary operators by precedence: `||`, `&&`, comparison, sum, product.
-    fn binary(&mut self, level: usize) -> Result<Ast, ExprError> {
-        let start = self.start;
-        match level {
-            0 | 1 => {
-                let mark = if level == 0 { "||" } else { "&&" };
-                let first = self.binary(level + 1)?;
-                if !self.at(mark) {
-                    return Ok(first);
-                }
-                let mut operands = vec![first];
-                while self.eat(mark)? {
-                    operands.push(self.binary(level + 1)?);
-                }
-                let kind = if level == 0 { Kind::Or(operands) } else { Kind::And(operands) };
-                self.node(start, kind)
-            }
-            2..=4 => {
-                let mut left = self.binary(level + 1)?;
-                while let Some(operator) = self.operator(level) {
-                    if level == 2
-                        && matches!(left.kind, Kind::Not(_))
-                        && self.lexer.text().get(left.start..).is_some_and(|text| text.starts_with('!'))
-                    {
-                        return Err(self
-                            .error(
-                                left.start,
-                                format!("`!` before a comparison with `{}` is ambiguous", operator.symbol()),
-                            )
-                            .with_hint(Some(
-                                "write !(a == b) to negate the comparison, (!a) == b to negate the operand".to_owned(),
-                            )));
-                    }
-                    self.advance()?;
-                    let right = self.binary(level + 1)?;
-                    left = self.node(start, Kind::Binary(operator, Box::new(left), Box::new(right)))?;
-                }
-                Ok(left)
-            }
-            _ => self.unary(),
+    fn chain(&mut self, level: usize) -> Result<Ast, ExprError> {
+        if level > 1 {
+            return self.binary(level);
         }
+        let start = self.start;
+        let first = self.chain(level + 1)?;
+        let mark = if level == 0 { "||" } else { "&&" };
+        if self.at(mark) { self.rest_of_chain(start, first, level, mark) } else { Ok(first) }
+    }
+
+    fn rest_of_chain(&mut self, start: usize, first: Ast, level: usize, mark: &str) -> Result<Ast, ExprError> {
+        let mut operands = vec![first];
+        while self.eat(mark)? {
+            operands.push(self.chain(level + 1)?);
+        }
+        let kind = if level == 0 { Kind::Or(operands) } else { Kind::And(operands) };
+        self.node(start, kind)
+    }
+
+    fn binary(&mut self, level: usize) -> Result<Ast, ExprError> {
+        if level > 4 {
+            return self.unary();
+        }
+        let start = self.start;
+        let mut left = self.binary(level + 1)?;
+        while let Some(operator) = self.operator(level) {
+            self.reject_ambiguous(level, &left, operator)?;
+            self.advance()?;
+            let right = self.binary(level + 1)?;
+            left = self.operation(start, operator, left, right)?;
+        }
+        Ok(left)
+    }
+
+    fn operation(&self, start: usize, operator: Operator, left: Ast, right: Ast) -> Result<Ast, ExprError> {
+        self.node(start, Kind::Binary(operator, Box::new(left), Box::new(right)))
+    }
+
+    /// `!a == b` negated the comparison in established texts and negates the operand in CEL.
+    fn reject_ambiguous(&self, level: usize, left: &Ast, operator: Operator) -> Result<(), ExprError> {
+        let bare = matches!(left.kind, Kind::Not(_))
+            && self.lexer.text().get(left.start..).is_some_and(|text| text.starts_with('!'));
+        if level != 2 || !bare {
+            return Ok(());
+        }
+        let reason = format!("`!` before a comparison with `{}` is ambiguous", operator.symbol());
+        let hint = "write !(a == b) to negate the comparison, (!a) == b to negate the operand";
+        Err(self.error(left.start, reason).with_hint(Some(hint.to_owned())))
     }
 
     fn operator(&self, level: usize) -> Option<Operator> {
@@ -219,22 +237,12 @@ impl Parser<'_> {
     }
 
     fn unary(&mut self) -> Result<Ast, ExprError> {
-        let start = self.start;
         if self.at("-") {
-            self.advance()?;
-            // The smallest integer has no positive counterpart, so the sign belongs to the literal.
-            if let Token::Int(value) = self.token {
-                self.advance()?;
-                let Some(int) = 0_i64.checked_sub_unsigned(value) else {
-                    return Err(self.error(start, "this number is too small"));
-                };
-                let literal = self.node(start, Kind::Literal(Literal::Int(int)))?;
-                return self.postfix(literal);
-            }
-            let operand = self.nested_unary()?;
-            return self.node(start, Kind::Negate(Box::new(operand)));
+            return self.negated();
         }
-        if self.eat("!")? {
+        if self.at("!") {
+            let start = self.start;
+            self.advance()?;
             let operand = self.nested_unary()?;
             return self.node(start, Kind::Not(Box::new(operand)));
         }
@@ -242,11 +250,24 @@ impl Parser<'_> {
         self.postfix(primary)
     }
 
-    fn nested_unary(&mut self) -> Result<Ast, ExprError> {
-        self.nesting += 1;
-        if self.nesting > MAX_NESTING {
-            return Err(self.error(self.start, format!("nested more than {MAX_NESTING} levels deep")));
+    fn negated(&mut self) -> Result<Ast, ExprError> {
+        let start = self.start;
+        self.advance()?;
+        // The smallest integer has no positive counterpart, so the sign belongs to the literal.
+        if let Token::Int(value) = self.token {
+            self.advance()?;
+            let Some(int) = 0_i64.checked_sub_unsigned(value) else {
+                return Err(self.error(start, "this number is too small"));
+            };
+            let literal = self.node(start, Kind::Literal(Literal::Int(int)))?;
+            return self.postfix(literal);
         }
+        let operand = self.nested_unary()?;
+        self.node(start, Kind::Negate(Box::new(operand)))
+    }
+
+    fn nested_unary(&mut self) -> Result<Ast, ExprError> {
+        self.deeper()?;
         let operand = self.unary()?;
         self.nesting -= 1;
         Ok(operand)
@@ -256,14 +277,7 @@ impl Parser<'_> {
         let start = self.start;
         let token = std::mem::replace(&mut self.token, Token::End);
         let literal = match token {
-            Token::Int(value) => match i64::try_from(value) {
-                Ok(int) => Literal::Int(int),
-                Err(_) => {
-                    return Err(self
-                        .error(start, "this number is too large for an int")
-                        .with_hint(Some("write it as a uint (18446744073709551615u) or a double (1e19)".to_owned())));
-                }
-            },
+            Token::Int(value) => self.int(value, start)?,
             Token::Uint(value) => Literal::Uint(value),
             Token::Double(value) => Literal::Double(value),
             Token::Text(text) => Literal::Text(text.into()),
@@ -277,7 +291,7 @@ impl Parser<'_> {
                 self.advance()?;
                 let mut inner = self.expression()?;
                 self.expect(")")?;
-                inner.start = start;
+                (inner.start, inner.end) = (start, self.end);
                 return Ok(inner);
             }
             Token::Mark("[") => {
@@ -296,6 +310,13 @@ impl Parser<'_> {
         };
         self.advance()?;
         self.node(start, Kind::Literal(literal))
+    }
+
+    fn int(&self, value: u64, start: usize) -> Result<Literal, ExprError> {
+        i64::try_from(value).map(Literal::Int).map_err(|_| {
+            self.error(start, "this number is too large for an int")
+                .with_hint(Some("write it as a uint (18446744073709551615u) or a double (1e19)".to_owned()))
+        })
     }
 
     /// Comma-separated expressions up to `close`; a trailing comma is fine.
@@ -340,26 +361,5 @@ impl Parser<'_> {
             }
         }
         self.node(start, Kind::Map(entries))
-    }
-}
-
-fn child_depth(kind: &Kind) -> usize {
-    fn deepest<'a>(asts: impl IntoIterator<Item = &'a Ast>) -> usize {
-        asts.into_iter().map(|ast| ast.depth).max().unwrap_or(0)
-    }
-    match kind {
-        Kind::Literal(_) | Kind::Path(..) => 0,
-        Kind::Select(inner, _)
-        | Kind::Has(inner)
-        | Kind::Not(inner)
-        | Kind::Negate(inner)
-        | Kind::Matches(inner, _) => inner.depth,
-        Kind::Index(left, right) | Kind::Binary(_, left, right) => left.depth.max(right.depth),
-        Kind::And(items) | Kind::Or(items) | Kind::List(items) | Kind::Call(_, items) => deepest(items),
-        Kind::Conditional(parts) => deepest(parts.iter()),
-        Kind::Map(entries) => deepest(entries.iter().flat_map(|(key, value)| [key, value])),
-        Kind::Comprehension(parts) => {
-            deepest([Some(&parts.range), parts.condition.as_ref(), parts.body.as_ref()].into_iter().flatten())
-        }
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Map;
 
 use super::ast::Literal;
@@ -26,6 +27,8 @@ pub(super) enum Val<'a> {
     List(List<'a>),
     Map(Dict<'a>),
     Type(&'static str),
+    Time(Timestamp),
+    Span(SignedDuration),
 }
 
 #[derive(Clone)]
@@ -46,11 +49,7 @@ impl<'a> Val<'a> {
         match value {
             Value::Null => Self::Null,
             Value::Bool(flag) => Self::Bool(*flag),
-            Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-                (Some(int), _) => Self::Int(int),
-                (None, Some(uint)) => Self::Uint(uint),
-                (None, None) => Self::Double(number.as_f64().unwrap_or(f64::NAN)),
-            },
+            Value::Number(number) => Self::number(number),
             Value::String(text) => Self::Text(Cow::Borrowed(text)),
             Value::Array(items) => Self::List(List::Json(items)),
             Value::Object(map) => Self::Map(Dict::Json(map)),
@@ -84,6 +83,32 @@ impl<'a> Val<'a> {
         Self::List(List::Built(Rc::new(items)))
     }
 
+    /// A value that was read from text, taken over. Charges for every part.
+    pub(super) fn built(value: Value, budget: &mut Budget) -> Result<Self, Box<Failure>> {
+        budget.charge(1)?;
+        Ok(match value {
+            Value::String(text) => Self::Text(Cow::Owned(text)),
+            Value::Array(items) => {
+                Self::list(items.into_iter().map(|item| Self::built(item, budget)).collect::<Result<_, _>>()?)
+            }
+            Value::Object(map) => {
+                let entries = map.into_iter().map(|(key, item)| Ok((key, Self::built(item, budget)?)));
+                Self::Map(Dict::Built(Rc::new(entries.collect::<Result<_, Box<Failure>>>()?)))
+            }
+            Value::Null => Self::Null,
+            Value::Bool(flag) => Self::Bool(flag),
+            Value::Number(number) => Self::number(&number),
+        })
+    }
+
+    fn number(number: &serde_json::Number) -> Self {
+        match (number.as_i64(), number.as_u64()) {
+            (Some(int), _) => Self::Int(int),
+            (None, Some(uint)) => Self::Uint(uint),
+            (None, None) => Self::Double(number.as_f64().unwrap_or(f64::NAN)),
+        }
+    }
+
     /// One step down; `Missing` when it leads nowhere.
     pub(super) fn step(&self, segment: &Segment) -> Self {
         match (self, segment) {
@@ -106,7 +131,7 @@ impl<'a> Val<'a> {
             Self::Uint(uint) => *uint != 0,
             Self::Double(double) => *double != 0.0,
             Self::Text(text) => !text.is_empty(),
-            Self::List(_) | Self::Map(_) | Self::Type(_) => true,
+            Self::List(_) | Self::Map(_) | Self::Type(_) | Self::Time(_) | Self::Span(_) => true,
         }
     }
 
@@ -121,6 +146,8 @@ impl<'a> Val<'a> {
             Self::List(_) => "list",
             Self::Map(_) => "map",
             Self::Type(_) => "type",
+            Self::Time(_) => "timestamp",
+            Self::Span(_) => "duration",
         }
     }
 
@@ -137,6 +164,8 @@ impl<'a> Val<'a> {
             Self::List(_) => "a list",
             Self::Map(_) => "a map",
             Self::Type(_) => "a type",
+            Self::Time(_) => "a timestamp",
+            Self::Span(_) => "a duration",
         }
     }
 
@@ -163,6 +192,8 @@ impl<'a> Val<'a> {
                 Value::String(text.to_string())
             }
             Self::Type(name) => Value::from(*name),
+            Self::Time(time) => Value::String(time.to_string()),
+            Self::Span(span) => Value::String(super::functions::seconds_text(*span)),
             Self::List(List::Json(items)) => {
                 for item in *items {
                     charge_tree(item, budget)?;

@@ -74,3 +74,28 @@ fn a_recursive_schema_follows_the_value() {
     let violations = schema.validate(&json!({"id": 1, "next": {"id": 2, "next": {}}})).unwrap_err();
     assert_eq!(violations[0].path, "/next/next");
 }
+
+#[test]
+fn schemas_that_cost_too_much_to_check_are_refused() {
+    let chain = |length: usize, width: usize| {
+        let definitions: serde_json::Map<_, _> = (0..=length)
+            .map(|n| (format!("d{n}"), json!({"allOf": vec![json!({"$ref": format!("#/$defs/d{}", n + 1)}); width]})))
+            .chain([(format!("d{}", length + 1), json!({"type": "object"}))])
+            .collect();
+        json!({"properties": {"a": {"$ref": "#/$defs/d0"}}, "$defs": definitions})
+    };
+    assert!(Schema::compile(&chain(8, 2)).unwrap().is_valid(&json!({"a": {}})));
+    assert!(Schema::compile(&chain(30, 1)).unwrap().is_valid(&json!({"a": {}})));
+    for (schema, reason) in
+        [(chain(40, 2), "one value is checked against more than"), (chain(20_000, 1), "follow each other")]
+    {
+        let error = Schema::compile(&schema).unwrap_err();
+        assert!(error.reason().contains(reason), "{error}");
+    }
+    for circle in [json!({"$ref": "#"}), json!({"allOf": [{"$ref": "#"}, {"$ref": "#"}]})] {
+        assert!(Schema::compile(&circle).unwrap().is_valid(&json!({})));
+    }
+}
+
+mod defaults;
+mod samples;

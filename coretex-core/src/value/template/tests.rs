@@ -78,13 +78,15 @@ fn evaluation_errors_say_where_in_the_tree() {
 
 #[test]
 fn references_and_warnings_are_collected() {
-    let schema = json!({"additionalProperties": false, "properties": {"a": {}}});
+    let schema = json!({"additionalProperties": false, "properties": {"a": {"type": "string"}}});
     let options = CompileOptions::new().with_steps(["fetch"]).with_input_schema(&schema);
-    let source = json!(["${input.b}", "${input.b} ${steps.fetch.output}"]);
+    let source = json!(["${input.a == 1}", "${input.a == 1} ${steps.fetch.output}"]);
     let template = Template::compile(&source, &options).unwrap();
     assert_eq!(template.references().steps().collect::<Vec<_>>(), ["fetch"]);
     assert_eq!(template.references().roots().collect::<Vec<_>>(), ["input", "steps"]);
-    assert_eq!(template.warnings().len(), 1);
+    assert_eq!(template.warnings(), ["`input.a` is a string and `1` is a number: they are never equal"]);
+    let error = Template::compile(&json!({"x": ["${input.b}"]}), &options).unwrap_err();
+    assert_eq!((error.code(), error.path()), ("expression_invalid", "x[0]"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Jobs of steps: opening attempts, taking what happens to them, and deciding what that means for the step.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use super::{Machine, Rejected, RunEffect};
 use crate::{
@@ -27,10 +27,18 @@ impl Machine<'_> {
         let Some(input) = (if attempt > 1 { Some(state.input.clone()) } else { self.render_input(slot, step) }) else {
             return;
         };
+        let mut input = input;
         if let Some(schema) = &step.input_schema {
             let whole = self.draft.core().input();
-            let payload = input.as_ref().unwrap_or(&whole);
-            if let Err(violations) = schema.validate(payload) {
+            match schema.with_defaults(input.as_ref().unwrap_or(&whole)) {
+                Ok(Cow::Borrowed(_)) => {}
+                Ok(Cow::Owned(filled)) => input = Some(Arc::new(filled)),
+                Err(error) => {
+                    let message = format!("the step's input with the defaults of its schema: {error}");
+                    return self.fail(slot, Failure::fatal(codes::PAYLOAD_TOO_LARGE, message));
+                }
+            }
+            if let Err(violations) = schema.validate(input.as_ref().unwrap_or(&whole)) {
                 let message = format!("the step's input does not match its schema: {}", super::list(&violations));
                 return self.fail(slot, Failure::fatal(codes::INPUT_INVALID, message));
             }

@@ -54,8 +54,8 @@ impl Machine<'_> {
     }
 
     fn succeed_made_up(&mut self, slot: usize) {
-        let form = self.step(slot).and_then(|step| step.output_form.as_ref());
-        let output = form.map_or(Value::Null, |form| form.get("default").cloned().unwrap_or_default());
+        let schema = self.step(slot).and_then(|step| step.output_schema.as_ref());
+        let output = schema.map_or(Value::Null, crate::value::Schema::sample);
         self.succeed(slot, Some(Arc::new(output)));
     }
 

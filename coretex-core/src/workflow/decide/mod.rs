@@ -248,6 +248,9 @@ pub enum Rejected {
         /// Every violation found.
         violations: Vec<Violation>,
     },
+    /// The run's input is too large with the defaults of its schema.
+    #[error("the input with the defaults of its schema: {0}")]
+    InputTooLarge(String),
     /// The run's input is not an object.
     #[error("the input of a run is an object, not {0}")]
     InputNotObject(&'static str),
@@ -266,7 +269,7 @@ impl Rejected {
             Self::DataInvalid { .. } => "step_data_invalid",
             Self::SignalTooLate => "run_ended",
             Self::TooManySignals(_) => "too_many_signals",
-            Self::InputInvalid { .. } | Self::InputNotObject(_) => "run_input_invalid",
+            Self::InputInvalid { .. } | Self::InputNotObject(_) | Self::InputTooLarge(_) => "run_input_invalid",
             Self::Job(_) => "job_state",
         }
     }

@@ -69,10 +69,11 @@ pub fn start(workflow: &Arc<Workflow>, start: StartRun, facts: &Facts<'_>) -> Re
         Value::String(_) => return Err(Rejected::InputNotObject("a string")),
         Value::Array(_) => return Err(Rejected::InputNotObject("a list")),
     }
+    let input = workflow.fill_input(&start.input).map_err(|error| Rejected::InputTooLarge(error.to_string()))?;
     if let Some(schema) = workflow.input_schema() {
-        schema.validate(&start.input).map_err(|violations| Rejected::InputInvalid { violations })?;
+        schema.validate(&input).map_err(|violations| Rejected::InputInvalid { violations })?;
     }
-    let text = |key: &str| start.input.get(key).and_then(Value::as_str);
+    let text = |key: &str| input.get(key).and_then(Value::as_str);
     let priority = start.priority.or_else(|| text("priority").and_then(Priority::from_name)).unwrap_or_default();
     let memory_id = text("memory_id").map_or_else(|| format!("run:{}", start.id).into(), Arc::from);
     let own = workflow.timeout().map(|timeout| job_after(facts.now, timeout));
@@ -87,7 +88,7 @@ pub fn start(workflow: &Arc<Workflow>, start: StartRun, facts: &Facts<'_>) -> Re
         tenant: workflow.tenant().clone(),
         team: start.team,
         principal: start.principal,
-        input: start.input,
+        input: input.clone(),
         labels: start.labels,
         priority,
         memory_id,

@@ -100,6 +100,11 @@ impl Compiler {
         if let Some(schema) = &spec.input_schema {
             options = options.with_input_schema(schema);
         }
+        for entry in &layout.entries {
+            if let Some(schema) = output_schema_of(entry) {
+                options = options.with_step_schema(&entry.name, &schema);
+            }
+        }
         let rooted = Rooted::new(options);
         let output = self.template("output", spec.output.as_ref(), &rooted.plain, &mut References::default());
         let mut steps = Vec::with_capacity(layout.entries.len());
@@ -461,7 +466,7 @@ impl Compiler {
 
     fn warn(&mut self, path: &str, warnings: &[String]) {
         for warning in warnings {
-            self.warning("probably_missing", path, warning.clone(), "correct the path, or declare the property");
+            self.warning("never_equal", path, warning.clone(), "correct the path, or convert one of the two");
         }
     }
 
@@ -525,6 +530,18 @@ impl Rooted {
             (true, true) => &self.both,
         }
     }
+}
+
+/// What the output of a step is held to, as others see it.
+fn output_schema_of(entry: &Entry<'_>) -> Option<Value> {
+    let spec = entry.spec;
+    let judged = !matches!(spec.kind, StepType::Approval | StepType::Notify | StepType::Delay | StepType::Switch);
+    let schema = spec.output_schema.as_ref().filter(|_| judged)?;
+    if spec.for_each.is_empty() {
+        return Some(schema.clone());
+    }
+    // Items that may fail leave a null.
+    (entry.holds_items && spec.on_item_error.is_none()).then(|| serde_json::json!({"type": "array", "items": schema}))
 }
 
 /// What a scope knows of its steps.

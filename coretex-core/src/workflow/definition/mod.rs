@@ -25,7 +25,7 @@ use super::{DefinitionError, Problem, RetrySpec, StepType, StorageOp, TimeoutCou
 use crate::{
     job::{StepId, StepRunId, TenantId, Topic, WorkflowId},
     policy::JobMeta,
-    value::{Expr, Path, Schema, Template, Value, document},
+    value::{Expr, LimitError, Path, Schema, Template, Value, document},
 };
 
 /// A checked, compiled workflow: immutable and shared by all its runs.
@@ -399,6 +399,18 @@ impl Workflow {
 
     pub(super) const fn input_schema(&self) -> Option<&Schema> {
         self.input_schema.as_ref()
+    }
+
+    /// The input of a run, with what it leaves out filled in from the defaults of the input schema.
+    ///
+    /// # Errors
+    /// When the defaults make it too large.
+    pub fn fill_input(&self, input: &Arc<Value>) -> Result<Arc<Value>, LimitError> {
+        let Some(schema) = &self.input_schema else { return Ok(input.clone()) };
+        Ok(match schema.with_defaults(input)? {
+            std::borrow::Cow::Borrowed(_) => input.clone(),
+            std::borrow::Cow::Owned(filled) => Arc::new(filled),
+        })
     }
 
     pub(super) const fn output(&self) -> Option<&Template> {

@@ -47,8 +47,45 @@ pub(crate) enum Command {
     /// Workers.
     #[command(subcommand)]
     Worker(Worker),
+    /// Expressions; needs no server.
+    #[command(subcommand)]
+    Expr(Expr),
     /// What the server runs on and how it is.
     Status,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Expr {
+    /// Evaluate an expression on given data and print its value; JSON, or `missing`.
+    Eval(Box<Eval>),
+}
+
+/// Data is JSON, or `@FILE`; `@-` reads the standard input.
+#[derive(Debug, Args)]
+pub(crate) struct Eval {
+    /// The expression, without `${` and `}`.
+    pub(crate) expression: String,
+    /// The input of the run.
+    #[arg(long, value_name = "JSON|@FILE", allow_hyphen_values = true)]
+    pub(crate) input: Option<String>,
+    /// The steps: `{"fetch": {"output": {}, "status": "succeeded"}}`. Their ids may then have dashes.
+    #[arg(long, value_name = "JSON|@FILE")]
+    pub(crate) steps: Option<String>,
+    /// The context of the run.
+    #[arg(long, value_name = "JSON|@FILE")]
+    pub(crate) ctx: Option<String>,
+    /// The element of a `for_each`.
+    #[arg(long, value_name = "JSON|@FILE", allow_hyphen_values = true)]
+    pub(crate) item: Option<String>,
+    /// Another root variable, such as `run={"id": "r1"}`; may be repeated.
+    #[arg(long, value_name = "NAME=JSON|@FILE")]
+    pub(crate) root: Vec<String>,
+    /// The JSON Schema of the input: paths and types are checked as at registration.
+    #[arg(long, value_name = "JSON|@FILE")]
+    pub(crate) input_schema: Option<String>,
+    /// Show the value of every part.
+    #[arg(long)]
+    pub(crate) trace: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -14,6 +14,8 @@ use crate::{
 
 pub(crate) async fn call(client: &Client, command: Command, json: bool) -> anyhow::Result<ExitCode> {
     match command {
+        // Answered before there is a client.
+        Command::Expr(_) => {}
         Command::Workflow(verb) => workflow(client, verb, json).await?,
         Command::Run(verb) => return run(client, verb, json).await,
         Command::Step(Step::Approve(step)) => answer_step(client, &step, true).await?,
@@ -304,7 +306,7 @@ pub(crate) fn part(text: &str) -> String {
     out
 }
 
-fn read_file(path: &Path) -> anyhow::Result<String> {
+pub(crate) fn read_file(path: &Path) -> anyhow::Result<String> {
     if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("the standard input cannot be read")?;

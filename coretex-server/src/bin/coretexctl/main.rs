@@ -4,6 +4,7 @@
 
 mod args;
 mod call;
+mod expr;
 mod print;
 mod watch;
 
@@ -12,10 +13,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use coretex_server::client::{Client, ClientError};
 
-use args::Cli;
+use args::{Cli, Command, Expr};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::Expr(Expr::Eval(eval)) = &cli.command {
+        return expr::eval(eval, cli.json).unwrap_or_else(|error| fail(&error));
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::anyhow!("the runtime does not start: {error}")),

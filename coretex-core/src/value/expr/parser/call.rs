@@ -17,27 +17,37 @@ impl Parser<'_> {
         start: usize,
         offset: usize,
     ) -> Result<Ast, ExprError> {
-        let receiver = match (Macro::named(name), receiver) {
-            (Some(kind), Some(range)) => {
-                return self.comprehension(kind, name, range, start, offset);
-            }
-            (Some(_), None) => {
-                return Err(self
+        if let Some(kind) = Macro::named(name) {
+            return match receiver {
+                Some(range) => self.comprehension(kind, name, range, start, offset),
+                None => Err(self
                     .error(offset, format!("`{name}` is called on a list"))
-                    .with_hint(Some(format!("write input.items.{name}(item, ...)"))));
-            }
-            (None, receiver) => receiver,
-        };
+                    .with_hint(Some(format!("write input.items.{name}(item, ...)")))),
+            };
+        }
         self.advance()?;
         if let Some(receiver) = &receiver {
-            self.note(receiver)?;
+            self.note(receiver);
         }
         let is_method = receiver.is_some();
         let mut operands: Vec<Ast> = receiver.into_iter().collect();
         operands.extend(self.items(")")?);
+        self.called(name, is_method, operands, start, offset)
+    }
+
+    /// A call whose operands are read.
+    fn called(
+        &mut self,
+        name: &str,
+        is_method: bool,
+        mut operands: Vec<Ast>,
+        start: usize,
+        offset: usize,
+    ) -> Result<Ast, ExprError> {
         if name == "has" && !is_method {
             return self.has(operands, start);
         }
+        let name = Function::ALIASES.iter().find(|alias| alias.0 == name).map_or(name, |alias| alias.1);
         let Some((function, _, form, min, max)) = Function::TABLE.iter().find(|row| row.1 == name) else {
             return Err(self.unknown_function(name, offset));
         };
@@ -53,12 +63,11 @@ impl Parser<'_> {
                 .with_hint(Some(format!("write `{usage}`"))));
         }
         if !(*min..=*max).contains(&operands.len()) {
-            let shown = operands.len() - usize::from(is_method);
-            let wanted = min - usize::from(is_method);
-            return Err(self.error(
-                offset,
-                format!("`{name}` takes {wanted} argument{}, not {shown}", if wanted == 1 { "" } else { "s" }),
-            ));
+            let own = usize::from(is_method);
+            let (shown, least, most) = (operands.len() - own, min - own, max - own);
+            let range = if most > least { format!("{least} to {most}") } else { least.to_string() };
+            let plural = if range == "1" { "" } else { "s" };
+            return Err(self.error(offset, format!("`{name}` takes {range} argument{plural}, not {shown}")));
         }
         if *function == Function::Matches
             && let Some(Kind::Literal(Literal::Text(pattern))) = operands.get(1).map(|operand| &operand.kind)
@@ -73,11 +82,11 @@ impl Parser<'_> {
     }
 
     pub(super) fn unknown_function(&self, name: &str, offset: usize) -> ExprError {
-        let known =
-            Function::TABLE.iter().map(|row| row.1).chain(["has", "all", "exists", "exists_one", "map", "filter"]);
+        let macros = ["has", "all", "exists", "exists_one", "map", "filter", "sortBy"];
+        let known = Function::TABLE.iter().map(|row| row.1).chain(macros);
         let hint = match name {
             "len" | "count" => Some("write `size(x)` or `length(x)`".to_owned()),
-            "timestamp" | "duration" | "now" => Some("times are strings here; workers compute with them".to_owned()),
+            "now" => Some("an expression has no clock; read a time that the run or a step recorded".to_owned()),
             _ => did_you_mean(name, known),
         };
         self.error(offset, format!("unknown function `{name}`")).with_hint(hint)
@@ -100,7 +109,7 @@ impl Parser<'_> {
         start: usize,
         offset: usize,
     ) -> Result<Ast, ExprError> {
-        self.note(&range)?;
+        self.note(&range);
         self.comprehensions += 1;
         if self.comprehensions > MAX_COMPREHENSIONS {
             return Err(self
@@ -120,7 +129,7 @@ impl Parser<'_> {
             return Err(self.unexpected("`,`").with_hint(Some(format!("write x.{name}(item, ...)"))));
         }
         self.advance()?;
-        self.locals.push(variable);
+        self.locals.push(variable.clone());
         let mut parts = self.items(")")?;
         self.locals.pop();
         self.comprehensions -= 1;
@@ -129,12 +138,15 @@ impl Parser<'_> {
         let (condition, body) = match (kind, first, last, parts.is_empty()) {
             (Macro::Filter, None, last @ Some(_), true) => (last, None),
             (Macro::Map, first, last @ Some(_), true) => (first, last),
-            (Macro::All | Macro::Exists | Macro::ExistsOne, None, last @ Some(_), true) => (None, last),
+            (Macro::All | Macro::Exists | Macro::ExistsOne | Macro::SortBy, None, last @ Some(_), true) => (None, last),
             _ => {
                 return Err(self.error(offset, format!("`{name}` takes a variable and an expression")));
             }
         };
-        self.node(start, Kind::Comprehension(Box::new(Comprehension { kind, range, condition, body })))
+        self.node(
+            start,
+            Kind::Comprehension(Box::new(Comprehension { kind, variable: variable.into(), range, condition, body })),
+        )
     }
 }
 

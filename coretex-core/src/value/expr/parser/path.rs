@@ -2,12 +2,12 @@
 //!
 //! Owns the check of roots and step ids, and the record of what an expression reads.
 
-use super::super::ast::{Ast, Base, Kind, Literal, TYPE_NAMES};
+use super::super::ast::{Ast, Base, Function, Hop, Kind, Literal, TYPE_NAMES};
 use super::super::error::ExprError;
 use super::super::lexer::{Token, is_name_char};
 use super::super::options::{CompileOptions, did_you_mean};
 use super::{Parser, RESERVED};
-use crate::value::path::{Segment, is_key_char, position};
+use crate::value::path::{Segment, is_key_char};
 
 impl Parser<'_> {
     /// A name that starts a path, a call or a type.
@@ -26,15 +26,24 @@ impl Parser<'_> {
         } else if let Some(known) = TYPE_NAMES.iter().find(|known| **known == name) {
             self.advance()?;
             return self.node(start, Kind::Literal(Literal::Type(known)));
+        } else if Function::is_namespace(&name) && self.lexer.rest().starts_with('.') {
+            self.advance()?;
+            let function = self.lexer.field()?;
+            self.advance()?;
+            return if self.at("(") {
+                self.call(&format!("{name}.{function}"), None, start, start)
+            } else {
+                Err(self.unexpected("`(`"))
+            };
         } else {
             return Err(self.unknown_name(&name, start));
         };
-        let mut segments = Vec::new();
+        let mut hops = Vec::new();
         if matches!(&base, Base::Variable(root) if **root == *"steps") {
-            self.step_segment(&mut segments)?;
+            self.step_segment(&mut hops)?;
         }
         self.advance()?;
-        self.node(start, Kind::Path(base, segments))
+        self.node(start, Kind::Path(base, hops))
     }
 
     pub(super) fn unknown_name(&self, name: &str, start: usize) -> ExprError {
@@ -50,7 +59,7 @@ impl Parser<'_> {
     }
 
     /// Reads `.step-id` or `['step-id']` right after `steps`, when it is there.
-    pub(super) fn step_segment(&mut self, segments: &mut Vec<Segment>) -> Result<(), ExprError> {
+    pub(super) fn step_segment(&mut self, hops: &mut Vec<Hop>) -> Result<(), ExprError> {
         let before = self.lexer.offset();
         self.lexer.skip_space();
         let Some(after_dot) = self.lexer.rest().strip_prefix('.') else {
@@ -61,8 +70,8 @@ impl Parser<'_> {
         let rest = after_dot.trim_start();
         let offset = before.max(self.lexer.offset()) + 1 + space;
         let name_end = rest.find(|ch| !is_name_char(ch)).unwrap_or(rest.len());
-        if rest.get(name_end..).is_some_and(|tail| tail.trim_start().starts_with('(')) {
-            // A method of the whole map.
+        if rest.starts_with('?') || rest.get(name_end..).is_some_and(|tail| tail.trim_start().starts_with('(')) {
+            // A method of the whole map, or a field that may be missing.
             return Ok(());
         }
         // A step is a map, so a dash after a shorter id is never a subtraction.
@@ -87,7 +96,7 @@ impl Parser<'_> {
             id
         };
         self.references.steps.insert(id.clone());
-        segments.push(Segment::Key(id.into()));
+        hops.push(Hop { segment: Segment::Key(id.into()), at: offset, optional: false });
         Ok(())
     }
 
@@ -116,11 +125,16 @@ impl Parser<'_> {
                 continue;
             }
             self.lexer.skip_space();
+            let optional = self.lexer.rest().starts_with('?');
+            if optional {
+                self.lexer.rewind(self.lexer.offset() + 1);
+                self.lexer.skip_space();
+            }
             let offset = self.lexer.offset();
             let quoted = self.lexer.rest().starts_with('`');
             let field = self.lexer.field()?;
             self.lexer.skip_space();
-            if !quoted && self.lexer.rest().starts_with('(') {
+            if !quoted && !optional && self.lexer.rest().starts_with('(') {
                 self.advance()?;
                 value = self.call(&field, Some(value), start, offset)?;
             } else {
@@ -129,7 +143,8 @@ impl Parser<'_> {
                     self.references.steps.insert(field.clone());
                 }
                 self.advance()?;
-                value = self.step_down(value, Segment::Key(field.into()), start)?;
+                let hop = Hop { segment: Segment::Key(field.into()), at: offset, optional };
+                value = self.step_down(value, hop, start)?;
             }
         }
         if self.at("{") && matches!(value.kind, Kind::Path(..)) {
@@ -137,7 +152,7 @@ impl Parser<'_> {
                 .error(self.start, "message literals are not part of the language")
                 .with_hint(Some("write a map: {'key': value}".to_owned())));
         }
-        self.note(&value)?;
+        self.note(&value);
         Ok(value)
     }
 
@@ -148,25 +163,24 @@ impl Parser<'_> {
             && self.lexer.text().get(self.start..).is_some_and(|text| text.starts_with('.'))
     }
 
-    pub(super) fn step_down(&self, value: Ast, segment: Segment, start: usize) -> Result<Ast, ExprError> {
+    pub(super) fn step_down(&self, value: Ast, hop: Hop, start: usize) -> Result<Ast, ExprError> {
         match value.kind {
             // A parenthesised path is still a path.
-            Kind::Path(base, mut segments) if segments.len() < crate::value::path::MAX_SEGMENTS => {
-                segments.push(segment);
-                self.node(start, Kind::Path(base, segments))
+            Kind::Path(base, mut hops) if hops.len() < crate::value::path::MAX_SEGMENTS => {
+                hops.push(hop);
+                self.node(start, Kind::Path(base, hops))
             }
             kind => {
                 let value = Ast { kind, ..value };
-                self.node(start, Kind::Select(Box::new(value), segment))
+                self.node(start, Kind::Select(Box::new(value), hop))
             }
         }
     }
 
     pub(super) fn index(&mut self, value: Ast, start: usize) -> Result<Ast, ExprError> {
-        if self.lexer.rest().starts_with('?') {
-            return Err(self
-                .error(self.start, "optional indexing is not part of the language")
-                .with_hint(Some("a missing element already reads as null: write `[`".to_owned())));
+        let optional = self.lexer.rest().starts_with('?');
+        if optional {
+            self.lexer.rewind(self.lexer.offset() + 1);
         }
         self.advance()?;
         let offset = self.start;
@@ -178,46 +192,31 @@ impl Parser<'_> {
                     self.check_step(&key, offset)?;
                     self.references.steps.insert(key.to_string());
                 }
-                self.step_down(value, Segment::Key(key), start)
+                self.step_down(value, Hop { segment: Segment::Key(key), at: offset, optional }, start)
             }
             Kind::Literal(Literal::Int(at)) if at >= 0 => {
-                self.step_down(value, Segment::Index(usize::try_from(at).unwrap_or(usize::MAX)), start)
+                let segment = Segment::Index(usize::try_from(at).unwrap_or(usize::MAX));
+                self.step_down(value, Hop { segment, at: offset, optional }, start)
             }
             kind => {
                 let index = Ast { kind, ..index };
-                self.note(&value)?;
+                self.note(&value);
                 self.node(start, Kind::Index(Box::new(value), Box::new(index)))
             }
         }
     }
 
     /// Reports what a finished path reads.
-    pub(super) fn note(&mut self, value: &Ast) -> Result<(), ExprError> {
-        let Kind::Path(Base::Variable(root), segments) = &value.kind else {
-            return Ok(());
-        };
-        match &**root {
-            "steps" if segments.is_empty() => self.references.all_steps = true,
-            "input" => {
-                let keys = segments.iter().map_while(|segment| match segment {
-                    Segment::Key(key) if position(segment).is_none() => Some(&**key),
-                    _ => None,
-                });
-                if let Some(warning) = self.options.input_warning(keys)
-                    && !self.warnings.contains(&warning)
-                {
-                    self.warnings.push(warning);
-                }
-            }
-            _ => {}
+    pub(super) fn note(&mut self, value: &Ast) {
+        if is_steps_root(value) {
+            self.references.all_steps = true;
         }
-        Ok(())
     }
 }
 
 /// Whether this is `steps` and nothing more.
 fn is_steps_root(value: &Ast) -> bool {
-    matches!(&value.kind, Kind::Path(Base::Variable(root), segments) if **root == *"steps" && segments.is_empty())
+    matches!(&value.kind, Kind::Path(Base::Variable(root), hops) if **root == *"steps" && hops.is_empty())
 }
 
 /// The error for a step id that is not declared.
