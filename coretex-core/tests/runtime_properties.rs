@@ -75,6 +75,8 @@ fn begin(workflow: &Arc<Workflow>, world: &World) -> (Run, Vec<RunEffect>) {
         team: "".into(),
         labels: Arc::default(),
         idempotency_key: None,
+        priority: None,
+        queued: false,
     };
     let transition = start(workflow, start_run, &world.facts(0)).unwrap();
     let mut run = Run::new(workflow.clone());

@@ -7,6 +7,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     ControlPlane, Options, PlaneError, commit,
+    concurrency::{self, Pumps},
     definitions::Definitions,
     executor::Executor,
     inbound,
@@ -128,6 +129,7 @@ impl Builder {
             definitions: Definitions::default(),
             workers: Workers::default(),
             executors: OnceLock::new(),
+            pumps: Pumps::default(),
             timers,
             closed: AtomicBool::new(false),
             tasks: Mutex::new(JoinSet::new()),
@@ -149,6 +151,7 @@ impl Builder {
         shared.spawn_vital("the commit pipeline", commit::run(shared.store.clone(), waiting, results));
         inbound::listen(&shared).await?;
         let report = recover(&shared).await?;
+        concurrency::recover(&shared).await?;
         shared.spawn_vital("the timers", timers::run(shared.clone(), armed));
         plane.set_recovery(report);
         Ok(plane)

@@ -117,7 +117,7 @@ impl From<BlobError> for PlaneError {
 impl From<Rejected> for PlaneError {
     fn from(rejected: Rejected) -> Self {
         let kind = match rejected.code() {
-            "run_input_invalid" => PlaneErrorKind::Invalid,
+            "run_input_invalid" | "concurrency_key_invalid" => PlaneErrorKind::Invalid,
             "step_not_found" => PlaneErrorKind::NotFound,
             _ => PlaneErrorKind::Conflict,
         };

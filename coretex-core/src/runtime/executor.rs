@@ -23,8 +23,9 @@ use super::{
     PlaneError,
     batch::{self, Kept},
     commit::{Committed, Group},
+    concurrency,
     error::PlaneErrorKind,
-    keys::AggregateId,
+    keys::{AggregateId, Gate},
     load::{self, Loaded},
     outbound,
     shared::{Reply, Shared, Work},
@@ -71,6 +72,7 @@ struct Pending {
     effects: Vec<RunEffect>,
     outbox: Vec<(usize, Key)>,
     arm: Option<Timestamp>,
+    gate: Option<Gate>,
     answer: Result<(), PlaneError>,
 }
 
@@ -493,6 +495,7 @@ impl Executor {
                     effects: transition.effects,
                     outbox: prepared.outbox,
                     arm: prepared.arm,
+                    gate: prepared.gate,
                     answer: Ok(()),
                 });
                 self.rearm(&aggregate);
@@ -518,6 +521,7 @@ impl Executor {
                         effects: Vec::new(),
                         outbox: Vec::new(),
                         arm: None,
+                        gate: None,
                         answer: Ok(()),
                     });
                 }
@@ -557,6 +561,7 @@ impl Executor {
                 effects: Vec::new(),
                 outbox: Vec::new(),
                 arm: None,
+                gate: None,
                 answer: result,
             });
             return;
@@ -574,6 +579,7 @@ impl Executor {
             effects,
             outbox: Vec::new(),
             arm: None,
+            gate: None,
             answer: Ok(()),
         });
         self.settle(&aggregate);
@@ -656,6 +662,9 @@ impl Executor {
                 // The service reads what it missed from the store.
                 let _gone = self.shared.timers.send(Arm { due, aggregate: aggregate.clone() });
             }
+            if let Some(gate) = pending.gate {
+                concurrency::nudge(&self.shared, gate);
+            }
             outbound::act(&self.shared, aggregate, pending.effects, pending.outbox, &mut self.local);
             answer(pending.command.reply, pending.answer, aggregate);
             match entry.phase {
@@ -735,10 +744,15 @@ impl Executor {
         let mut again = VecDeque::new();
         for (place, mut command) in entry.redo.drain(..).enumerate() {
             command.tries += 1;
+            if blamed == place && error.kind() == StoreErrorKind::Ceiling && matches!(command.work, Work::Start { .. })
+            {
+                self.shared.spawn(concurrency::turned_away(self.shared.clone(), command));
+                continue;
+            }
             tries = tries.max(command.tries);
             let hopeless = match error.kind() {
                 // What was decided after it is not to blame.
-                StoreErrorKind::Invalid => blamed == place,
+                StoreErrorKind::Invalid | StoreErrorKind::Ceiling => blamed == place,
                 kind => matches!(kind, StoreErrorKind::Closed | StoreErrorKind::Corrupt),
             };
             let impatient =
@@ -798,6 +812,11 @@ impl Executor {
         match entry.state.as_ref().map(State::wake) {
             // The batch may have been applied, and what follows from it was left undone.
             Some(wake) if unsure => {
+                if let Some(State::Run(run)) = &entry.state
+                    && let Some(gate) = concurrency::gate_of(run)
+                {
+                    concurrency::nudge(&self.shared, gate);
+                }
                 if let Wake::At(due) = wake {
                     // The service reads what it missed from the store.
                     let _gone = self.shared.timers.send(Arm { due, aggregate: aggregate.clone() });

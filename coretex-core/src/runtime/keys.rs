@@ -11,13 +11,18 @@
 //! | `runs/<id>`, `runs-of/<workflow>/<id>` | what lists show (view) | with the run |
 //! | `snapshots/<kind>/<id>` | a state at some event (view) | with the aggregate |
 //! | `dlq/<job>`, `dlq-by-time/<µs>/<job>` | jobs given up | until retried or deleted |
+//! | `slots/<tenant>/<gate>/<run>`, `slots-taken/<tenant>/<gate>` | a place under a concurrency key; how many are held | while a run holds it |
+//! | `queued/<tenant>/<gate>/<rank>/<µs>/<run>` | a run that waits for a place | while it waits |
+//! | `queues/<tenant>/<gate>` | wake source: somebody may wait there | until the line was seen empty |
 //! | `idempotency/<tenant>/<key>` | the run that a key started | seven days |
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::ports::Key;
+use sha2::{Digest, Sha256};
+
+use crate::{job::TenantId, ports::Key};
 
 /// Which aggregate: the kind and the id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,6 +92,54 @@ pub(super) const WORKFLOWS: &str = "workflows/";
 pub(super) const RUNS: &str = "runs/";
 pub(super) const DEAD_LETTERS_BY_TIME: &str = "dlq-by-time/";
 pub(super) const APPROVALS: &str = "approvals/";
+pub(super) const SLOTS: &str = "slots/";
+pub(super) const SLOTS_TAKEN: &str = "slots-taken/";
+pub(super) const QUEUED: &str = "queued/";
+pub(super) const LINES: &str = "queues/";
+
+/// A concurrency key of a tenant, as it stands in names: any text can be a key, a name is short and plain.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Gate(Arc<str>);
+
+impl Gate {
+    pub(super) fn new(tenant: &TenantId, key: &str) -> Self {
+        Self(format!("{tenant}/{}", short_digest(key.as_bytes())).into())
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// 128 bits of the SHA-256 of `bytes`, in hex.
+pub(super) fn short_digest(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    Sha256::digest(bytes).iter().take(16).fold(String::with_capacity(32), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _infallible = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+pub(super) fn parse_gate(prefix: &str, key: &Key) -> Option<Gate> {
+    Some(Gate(key.as_str().strip_prefix(prefix)?.into()))
+}
+
+pub(super) fn line(gate: &Gate) -> Key {
+    format!("{LINES}{}", gate.as_str()).into()
+}
+
+pub(super) fn slots_taken(gate: &Gate) -> Key {
+    format!("{SLOTS_TAKEN}{}", gate.as_str()).into()
+}
+
+pub(super) fn slots(gate: &Gate) -> String {
+    format!("{SLOTS}{}/", gate.as_str())
+}
+
+pub(super) fn queued(gate: &Gate) -> String {
+    format!("{QUEUED}{}/", gate.as_str())
+}
 
 pub(super) fn parse_hot(key: &Key) -> Option<AggregateId> {
     let (kind, id) = key.as_str().strip_prefix(HOT)?.split_once('/')?;

@@ -8,14 +8,15 @@
 //! * The commit pipeline groups the batches of all executors under one flush.
 //! * When a batch is durable its effects run, its caller is answered, its delivery acknowledged.
 //! * Every run that has not ended has one durable wake source: `hot/…` while a worker has one of its jobs, `timers/…`
-//!   while it waits for time, `approvals/…` while it waits for a human. Recovery reads the first, the timer service the
-//!   second; nothing scans runs.
+//!   while it waits for time, `approvals/…` while it waits for a human, `queues/…` while it waits for a place under its
+//!   concurrency key. Recovery reads the first and the last, the timer service the second; nothing scans runs.
 //!
 //! [`executor`]: ControlPlane
 
 mod batch;
 mod builder;
 mod commit;
+mod concurrency;
 mod definitions;
 mod error;
 mod executor;
@@ -33,6 +34,7 @@ mod watch;
 mod workers;
 
 pub use builder::{Builder, RecoveryReport};
+pub use concurrency::{QueuedQuery, QueuedStart, SlotHolder};
 pub use error::{PlaneError, PlaneErrorKind};
 pub use options::Options;
 pub use plane::ControlPlane;

@@ -203,10 +203,12 @@ impl ControlPlane {
         commit_one(self.shared(), Batch::new().delete(keys::workflow(id.as_str()), Condition::Always)).await
     }
 
-    /// Starts a run. Answers when it is durable, its first jobs with it.
+    /// Starts a run. Answers when it is durable, its first jobs with it; a run that has to wait for a place under its
+    /// workflow's concurrency key is then durable in state `pending`.
     ///
     /// # Errors
-    /// When the workflow does not exist, the input does not fit, or the store refuses. An answer of kind `Unavailable`
+    /// When the workflow does not exist, the input does not fit, its policy of concurrency is `reject` and there is no
+    /// place (`concurrency_limit`), or the store refuses. An answer of kind `Unavailable`
     /// leaves open whether the run was started: repeat it with the same run id or idempotency key.
     pub async fn start(&self, principal: &Principal, request: StartRequest) -> Result<RunId, PlaneError> {
         let shared = self.shared();
@@ -229,6 +231,8 @@ impl ControlPlane {
             team: request.team,
             labels: Arc::new(request.labels),
             idempotency_key: request.idempotency_key,
+            priority: request.priority,
+            queued: false,
         };
         let work = Work::Start { workflow, start: Box::new(start) };
         let aggregate = shared.call(AggregateId::Run(id.shared()), work).await?;

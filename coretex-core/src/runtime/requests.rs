@@ -18,6 +18,7 @@ pub struct StartRequest {
     pub(super) team: Arc<str>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) idempotency_key: Option<Arc<str>>,
+    pub(super) priority: Option<Priority>,
 }
 
 impl StartRequest {
@@ -30,6 +31,7 @@ impl StartRequest {
             team: "".into(),
             labels: BTreeMap::new(),
             idempotency_key: None,
+            priority: None,
         }
     }
 
@@ -42,6 +44,13 @@ impl StartRequest {
     /// Starts at most one run under `key` within seven days, per tenant: a repeat is answered with the first run.
     pub fn idempotency_key(mut self, key: impl Into<Arc<str>>) -> Self {
         self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// Sets how urgent it is: its jobs carry it, and it goes before less urgent ones where starts wait in line. Unless
+    /// told, what the input's `priority` names, or `batch`.
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.priority = Some(priority);
         self
     }
 

@@ -19,7 +19,8 @@ use tokio::{
 };
 
 use super::{
-    Options, PlaneError, definitions::Definitions, executor::Command, keys::AggregateId, timers::Arm, workers::Workers,
+    Options, PlaneError, concurrency::Pumps, definitions::Definitions, executor::Command, keys::AggregateId,
+    timers::Arm, workers::Workers,
 };
 use crate::{
     job::JobSpec,
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) definitions: Definitions,
     pub(super) workers: Workers,
     pub(super) executors: OnceLock<Vec<mpsc::Sender<Command>>>,
+    pub(super) pumps: Pumps,
     pub(super) timers: mpsc::UnboundedSender<Arm>,
     pub(super) closed: AtomicBool,
     pub(super) tasks: Mutex<JoinSet<()>>,
@@ -92,6 +94,17 @@ impl Shared {
         let executor = executors.get(index).ok_or_else(PlaneError::closed)?;
         let command = Command { aggregate, work, reply, busy: self.clock.busy(), tries: 0 };
         executor.send(command).await.map_err(|_| PlaneError::closed())
+    }
+
+    /// Hands a command that was turned away back to the executor that owns its aggregate.
+    pub(super) async fn route(&self, mut command: Command) {
+        let executors = self.executors.get().map(Vec::as_slice).unwrap_or_default();
+        let index = usize::from(command.aggregate.shard()).checked_rem(executors.len()).unwrap_or(0);
+        if let Some(executor) = executors.get(index) {
+            command.busy = self.clock.busy();
+            // A control plane that is shutting down drops it, and its caller learns that it is closed.
+            let _closed = executor.send(command).await;
+        }
     }
 
     /// Sends work and waits until it is durable.

@@ -30,6 +30,7 @@ pub struct Workflow {
     steps: Vec<Step>,
     roots: Vec<usize>,
     input_schema: Option<Schema>,
+    pub(super) concurrency: Option<super::Concurrency>,
     warnings: Vec<Problem>,
 }
 
@@ -332,6 +333,7 @@ impl Compiler {
         if let Some(schema) = &spec.input_schema {
             options = options.with_input_schema(schema);
         }
+        let concurrency = super::concurrency::compile(spec.concurrency.as_ref(), &options, &mut self.problems);
         let index: HashMap<&str, usize> = names.iter().enumerate().map(|(n, name)| (name.as_str(), n)).collect();
         let mut steps = Vec::with_capacity(names.len());
         let mut reads = Vec::with_capacity(names.len());
@@ -372,6 +374,7 @@ impl Compiler {
             steps,
             roots,
             input_schema,
+            concurrency,
             warnings: std::mem::take(&mut self.warnings),
         })
     }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Slot;
 use crate::{
     job::{Answer, Failure, JobEvent, Output, Priority, RunId, StepId, TenantId, WorkflowId},
     policy::Decision,
@@ -55,6 +56,18 @@ pub enum RunEvent {
         /// The key that it was started under.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         idempotency_key: Option<Arc<str>>,
+        /// When it is given up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline_at: Option<Timestamp>,
+        /// What it claims under its workflow's rule of concurrency.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slot: Option<Slot>,
+        /// It waits for a place under that rule, and nothing of it begins before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        queued: bool,
+    },
+    /// It has a place under its workflow's rule of concurrency, and begins.
+    RunAdmitted {
         /// When it is given up.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline_at: Option<Timestamp>,
@@ -235,7 +248,11 @@ impl RunEvent {
             | Self::StepFailed { step, .. }
             | Self::StepTimedOut { step, .. }
             | Self::RunFailed { step, .. } => Some(step),
-            Self::RunStarted { .. } | Self::RunSucceeded { .. } | Self::RunCancelled { .. } | Self::RunTimedOut => None,
+            Self::RunStarted { .. }
+            | Self::RunAdmitted { .. }
+            | Self::RunSucceeded { .. }
+            | Self::RunCancelled { .. }
+            | Self::RunTimedOut => None,
         }
     }
 }

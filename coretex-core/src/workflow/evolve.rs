@@ -23,6 +23,12 @@ pub(super) fn evolve(run: &mut impl RunMut, at: Timestamp, event: &RunEvent) {
     run.core_mut().updated_at = at;
     match event {
         RunEvent::RunStarted { .. } => started(run.core_mut(), at, event),
+        RunEvent::RunAdmitted { deadline_at } => {
+            let core = run.core_mut();
+            core.queued = false;
+            core.admitted_at = Some(at);
+            core.deadline_at = *deadline_at;
+        }
         RunEvent::StepAttempted { step, attempt, input } => attempted(run, at, step, *attempt, input.as_ref()),
         RunEvent::StepDispatched { step, attempt, input, decision, pool, deadline_at } => {
             attempted(run, at, step, *attempt, input.as_ref());
@@ -109,7 +115,11 @@ pub(super) fn evolve(run: &mut impl RunMut, at: Timestamp, event: &RunEvent) {
     }
     let core = run.core_mut();
     if !core.status.is_terminal() && core.id.is_some() {
-        core.status = if core.waiting > 0 { RunStatus::Waiting } else { RunStatus::Running };
+        core.status = match core.waiting {
+            _ if core.queued => RunStatus::Pending,
+            0 => RunStatus::Running,
+            _ => RunStatus::Waiting,
+        };
     }
 }
 
@@ -125,6 +135,8 @@ fn started(core: &mut RunCore, at: Timestamp, event: &RunEvent) {
         memory_id,
         idempotency_key,
         deadline_at,
+        slot,
+        queued,
         ..
     } = event
     else {
@@ -141,6 +153,8 @@ fn started(core: &mut RunCore, at: Timestamp, event: &RunEvent) {
     core.memory_id = memory_id.clone();
     core.idempotency_key.clone_from(idempotency_key);
     core.deadline_at = *deadline_at;
+    core.slot.clone_from(slot);
+    core.queued = *queued;
     core.created_at = at;
     core.status = RunStatus::Running;
 }

@@ -25,6 +25,7 @@
 //! ([`Run::wake`]).
 
 mod check;
+mod concurrency;
 mod decide;
 mod definition;
 mod draft;
@@ -39,6 +40,7 @@ mod timeline;
 mod view;
 
 pub use check::{DefinitionError, Problem};
+pub use concurrency::{Claim, Concurrency, ConcurrencyPolicy, ConcurrencySpec, Slot};
 pub use decide::{Records, Rejected, RunEffect, RunInput, StartRun, Transition, decide, outstanding, start};
 pub use definition::{Step, StepKind, Workflow};
 pub use event::{RunEvent, StoredEvent};

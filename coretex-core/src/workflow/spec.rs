@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::ConcurrencySpec;
 use crate::{policy::JobMeta, value::Value};
 
 /// A workflow as written.
@@ -31,6 +32,9 @@ pub struct WorkflowSpec {
     /// Longest time of a run in seconds; 0 = no limit.
     #[serde(skip_serializing_if = "is_zero")]
     pub timeout_sec: i64,
+    /// How many runs may be under way at once; no limit when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<ConcurrencySpec>,
     /// The steps by id.
     pub steps: BTreeMap<String, StepSpec>,
     /// Free settings, handed out with the definition.

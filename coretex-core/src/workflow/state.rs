@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{RunEvent, StoredEvent, Workflow, evolve::RunMut};
+use super::{RunEvent, Slot, StoredEvent, Workflow, evolve::RunMut};
 use crate::{
     job::{Failure, Job, Output, Priority, RunId, TenantId},
     value::Value,
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    /// Not started.
+    /// Not started, or waiting for a place under its workflow's rule of concurrency.
     #[default]
     Pending,
     /// Under way.
@@ -169,6 +169,14 @@ pub(super) struct RunCore {
     pub(super) completed_at: Option<Timestamp>,
     pub(super) updated_at: Timestamp,
     pub(super) deadline_at: Option<Timestamp>,
+    #[serde(default)]
+    pub(super) slot: Option<Slot>,
+    /// It waits for a place.
+    #[serde(default)]
+    pub(super) queued: bool,
+    /// When it got one after waiting.
+    #[serde(default)]
+    pub(super) admitted_at: Option<Timestamp>,
     /// Steps that have not ended.
     pub(super) open: u32,
     /// Steps or jobs that wait for a human.
@@ -199,6 +207,8 @@ pub enum Wake {
     At(Timestamp),
     /// A human.
     Human,
+    /// A place under its workflow's rule of concurrency, given to it when another run ends.
+    Slot,
 }
 
 impl Run {
@@ -284,6 +294,18 @@ impl Run {
         self.head
     }
 
+    /// How urgent its jobs are.
+    #[must_use]
+    pub const fn priority(&self) -> Priority {
+        self.core.priority
+    }
+
+    /// Its labels.
+    #[must_use]
+    pub const fn labels(&self) -> &Arc<BTreeMap<String, String>> {
+        &self.core.labels
+    }
+
     /// The key that it was started under.
     #[must_use]
     pub fn idempotency_key(&self) -> Option<&str> {
@@ -334,6 +356,9 @@ impl Run {
     pub fn wake(&self) -> Wake {
         if self.core.status.is_terminal() || self.core.id.is_none() {
             return Wake::Never;
+        }
+        if self.core.queued {
+            return Wake::Slot;
         }
         if self.core.in_flight > 0 || self.core.asking > 0 {
             return Wake::Hot;

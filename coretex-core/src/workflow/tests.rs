@@ -148,6 +148,8 @@ impl Driver {
             team: "".into(),
             labels: Arc::default(),
             idempotency_key: None,
+            priority: None,
+            queued: false,
         };
         let transition = start(&workflow, start_run, &driver.facts(at(0))).expect("it starts");
         driver.fold(transition);

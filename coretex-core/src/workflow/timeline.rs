@@ -83,7 +83,8 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
         line.status = (!status.is_empty()).then(|| status.to_owned());
     };
     match event {
-        RunEvent::RunStarted { .. } => set("run_status", "running"),
+        RunEvent::RunStarted { queued: true, .. } => set("run_status", "pending"),
+        RunEvent::RunStarted { .. } | RunEvent::RunAdmitted { .. } => set("run_status", "running"),
         RunEvent::RunSucceeded {} => set("run_status", "succeeded"),
         RunEvent::RunFailed { timed_out: true, .. } => set("run_status", "timed_out"),
         RunEvent::RunFailed { .. } => set("run_status", "failed"),
@@ -124,7 +125,12 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
 
 fn details(line: &mut TimelineEvent, event: &RunEvent) {
     match event {
-        RunEvent::RunStarted { digest, .. } => put(line, "definition", json!(digest)),
+        RunEvent::RunStarted { digest, slot, .. } => {
+            put(line, "definition", json!(digest));
+            if let Some(slot) = slot {
+                put(line, "concurrency_key", json!(slot.key));
+            }
+        }
         RunEvent::RunFailed { failure, .. }
         | RunEvent::StepFailed { failure, .. }
         | RunEvent::StepTimedOut { failure, .. } => say(line, failure),

@@ -48,6 +48,9 @@ pub struct RunView {
     /// The key that it was started under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// The key that it shares places with other runs under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<String>,
     /// Digest of the definition that it pinned.
     pub definition: String,
 }
@@ -155,7 +158,7 @@ impl RunView {
             input: Value::clone(&core.input),
             context,
             status: core.status,
-            started_at: Some(core.created_at),
+            started_at: (!core.queued).then(|| core.admitted_at.unwrap_or(core.created_at)),
             completed_at: core.completed_at,
             output: None,
             error: core
@@ -168,6 +171,7 @@ impl RunView {
             triggered_by: core.principal.to_string(),
             labels: BTreeMap::clone(&core.labels),
             idempotency_key: core.idempotency_key.as_deref().map(str::to_owned),
+            concurrency_key: core.slot.as_ref().map(|slot| slot.key.to_string()),
             definition: run.workflow.digest().to_string(),
         })
     }

@@ -5,6 +5,7 @@
 
 mod approvals;
 mod auth;
+mod concurrency;
 mod dead_letters;
 mod events;
 mod extract;
@@ -92,6 +93,8 @@ impl Api {
             .route("/workflow-runs/{id}", get(runs::show).delete(runs::delete))
             .route("/workflow-runs/{id}/timeline", get(runs::timeline))
             .route("/workflow-runs/{id}/events", get(events::follow))
+            .route("/queued-starts", get(concurrency::queued))
+            .route("/concurrency-slots", get(concurrency::holders))
             .route("/jobs", post(jobs::submit))
             .route("/jobs/{id}", get(jobs::show))
             .route("/jobs/{id}/cancel", post(jobs::cancel))

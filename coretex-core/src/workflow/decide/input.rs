@@ -19,6 +19,10 @@ impl Machine<'_> {
                 self.take_tick();
                 Ok(())
             }
+            RunInput::Admit => {
+                self.take_admission();
+                Ok(())
+            }
             RunInput::Cancel { by, reason } => {
                 if !self.is_over() {
                     self.stop_open_steps(&by, &reason);

@@ -49,6 +49,8 @@ pub enum RunInput {
     },
     /// Time has passed; `now` is among the facts.
     Tick,
+    /// There may be a place for it under its workflow's rule of concurrency: it takes one, or its batch is refused.
+    Admit,
     /// It shall stop.
     Cancel {
         /// By whom.
@@ -148,6 +150,9 @@ pub enum Rejected {
     /// The run's input is not an object.
     #[error("the input of a run is an object, not {0}")]
     InputNotObject(&'static str),
+    /// The workflow's `concurrency.key` gives no key for the input.
+    #[error("`concurrency.key` cannot be used: {0}")]
+    ConcurrencyKey(String),
     /// The job cannot take the input.
     #[error(transparent)]
     Job(#[from] job::Rejected),
@@ -161,6 +166,7 @@ impl Rejected {
             Self::UnknownStep { .. } => "step_not_found",
             Self::NotWaiting { .. } => "step_not_waiting",
             Self::InputInvalid { .. } | Self::InputNotObject(_) => "run_input_invalid",
+            Self::ConcurrencyKey(_) => "concurrency_key_invalid",
             Self::Job(_) => "job_state",
         }
     }

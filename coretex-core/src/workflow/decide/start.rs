@@ -6,7 +6,7 @@ use super::{Machine, Rejected, Transition};
 use crate::{
     job::{Facts, Priority, RunId, job_after},
     value::Value,
-    workflow::{Run, RunEvent, Workflow},
+    workflow::{Run, RunEvent, Workflow, evolve::RunMut},
 };
 
 /// What a new run is given.
@@ -24,6 +24,10 @@ pub struct StartRun {
     pub labels: Arc<BTreeMap<String, String>>,
     /// The key under which a repeated start finds the same run.
     pub idempotency_key: Option<Arc<str>>,
+    /// How urgent its jobs are; what the input's `priority` names when `None`.
+    pub priority: Option<Priority>,
+    /// It shall wait for a place under the workflow's rule of concurrency, rather than begin.
+    pub queued: bool,
 }
 
 /// Decides how a run of `workflow` begins. Pure.
@@ -43,7 +47,10 @@ pub fn start(workflow: &Arc<Workflow>, start: StartRun, facts: &Facts<'_>) -> Re
         schema.validate(&start.input).map_err(|violations| Rejected::InputInvalid { violations })?;
     }
     let text = |key: &str| start.input.get(key).and_then(Value::as_str);
-    let priority = text("priority").and_then(Priority::from_name).unwrap_or_default();
+    let priority = start.priority.or_else(|| text("priority").and_then(Priority::from_name)).unwrap_or_default();
+    let slot = workflow.concurrency().map(|rule| rule.slot(workflow.id(), &start.input)).transpose();
+    let slot = slot.map_err(|error| Rejected::ConcurrencyKey(error.to_string()))?;
+    let queued = start.queued && slot.is_some();
     let memory_id = text("memory_id").map_or_else(|| format!("run:{}", start.id).into(), Arc::from);
     let empty = Run::new(workflow.clone());
     let mut machine = Machine::new(&empty, facts);
@@ -59,9 +66,31 @@ pub fn start(workflow: &Arc<Workflow>, start: StartRun, facts: &Facts<'_>) -> Re
         priority,
         memory_id,
         idempotency_key: start.idempotency_key,
-        deadline_at: workflow.timeout().map(|timeout| job_after(facts.now, timeout)),
+        deadline_at: workflow.timeout().filter(|_| !queued).map(|timeout| job_after(facts.now, timeout)),
+        slot,
+        queued,
     });
-    machine.ready.extend(workflow.roots());
-    machine.advance();
+    if !queued {
+        machine.begin_roots();
+    }
     Ok(machine.finish())
+}
+
+impl Machine<'_> {
+    /// It has waited long enough. One that does not wait is not concerned.
+    pub(super) fn take_admission(&mut self) {
+        if !self.draft.core().queued || self.is_over() {
+            return;
+        }
+        let timeout = self.draft.workflow().timeout();
+        let deadline_at = timeout.map(|timeout| job_after(self.facts.now, timeout));
+        self.record(RunEvent::RunAdmitted { deadline_at });
+        self.begin_roots();
+    }
+
+    fn begin_roots(&mut self) {
+        let workflow = self.draft.workflow().clone();
+        self.ready.extend(workflow.roots());
+        self.advance();
+    }
 }

@@ -84,6 +84,9 @@ pub(crate) enum Run {
         /// Start at most one run under this key.
         #[arg(long, value_name = "KEY")]
         idempotency_key: Option<String>,
+        /// How urgent it is: critical, interactive or batch.
+        #[arg(long)]
+        priority: Option<String>,
         /// Follow it to its end.
         #[arg(long)]
         watch: bool,
@@ -99,6 +102,12 @@ pub(crate) enum Run {
         /// Most runs.
         #[arg(long, default_value_t = 20)]
         limit: u32,
+    },
+    /// List runs that wait for a place under their concurrency key.
+    Queued {
+        /// Only under this key.
+        #[arg(long)]
+        key: Option<String>,
     },
     /// Show a run and its steps.
     Get {

@@ -97,13 +97,17 @@ async fn workflow(client: &Client, verb: Workflow, json: bool) -> anyhow::Result
 
 async fn run(client: &Client, verb: Run, json: bool) -> anyhow::Result<ExitCode> {
     match verb {
-        Run::Start { workflow, input, idempotency_key, watch: follow } => {
+        Run::Start { workflow, input, idempotency_key, priority, watch: follow } => {
             let input = input.map(|given| read_input(&given)).transpose()?.unwrap_or_else(|| json!({}));
             let mut sent = Sent::json(&input);
             if let Some(key) = idempotency_key {
                 sent = sent.header("idempotency-key", key);
             }
-            let answer = client.post(&format!("/api/v1/workflows/{}/runs", part(&workflow)), sent).await?;
+            let mut path = format!("/api/v1/workflows/{}/runs", part(&workflow));
+            if let Some(priority) = priority {
+                path.push_str(&format!("?priority={}", part(&priority)));
+            }
+            let answer = client.post(&path, sent).await?;
             show(&answer, json, || println!("{}", text(&answer, "run_id")));
             if follow {
                 return watch::follow(client, &text(&answer, "run_id"), json).await;
@@ -130,6 +134,19 @@ async fn run(client: &Client, verb: Run, json: bool) -> anyhow::Result<ExitCode>
                     ]);
                 }
                 table.print("no runs; start one with `coretexctl run start WORKFLOW`");
+            });
+        }
+        Run::Queued { key } => {
+            let key = key.map(|key| format!("&key={}", part(&key))).unwrap_or_default();
+            let page = client.get(&format!("/api/v1/queued-starts?limit=1000{key}")).await?;
+            show(&page, json, || {
+                let mut table = Table::new(["RUN", "WORKFLOW", "KEY", "PRIORITY", "SINCE"]);
+                for item in page.get("items").map(items).into_iter().flatten() {
+                    let since = text(item, "queued_at").chars().take(19).collect();
+                    let cell = |name| text(item, name);
+                    table.row([cell("run_id"), cell("workflow_id"), cell("key"), cell("priority"), since]);
+                }
+                table.print("no run waits for a place");
             });
         }
         Run::Get { id } => {
