@@ -117,6 +117,8 @@ pub mod protocol;
 #[cfg(feature = "engine")]
 pub mod runtime;
 #[cfg(feature = "engine")]
+pub mod schedule;
+#[cfg(feature = "engine")]
 pub mod scheduler;
 #[cfg(any(test, feature = "engine", feature = "conformance"))]
 pub mod testing;

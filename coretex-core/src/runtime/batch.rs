@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::{
     concurrency,
     keys::{self, AggregateId, Gate},
+    schedules,
 };
 use crate::{
     job::{ApprovalRequest, DeadLetter, Effect},
@@ -49,6 +50,8 @@ pub(super) struct Prepared {
     pub(super) arm: Option<Timestamp>,
     /// A gate whose line is to be looked at.
     pub(super) gate: Option<Gate>,
+    /// A schedule that is to hear of the end of the run.
+    pub(super) schedule: Option<crate::ports::Key>,
     /// Keys of the effects that lie in the outbox, by position among the effects.
     pub(super) outbox: Vec<(usize, crate::ports::Key)>,
 }
@@ -85,7 +88,14 @@ pub(super) fn prepare(
         }
         kept.wake = wake;
     }
+    let mut schedule = None;
     if let State::Run(run) = state {
+        if run.status().is_terminal() && kept.status.is_none_or(|status| !status.is_terminal()) {
+            schedule = schedules::origin(run);
+            if let Some(schedule) = &schedule {
+                batch.push(put(keys::nudge(schedule), Bytes::from_static(b"1")));
+            }
+        }
         if kept.status != Some(run.status())
             && let Some(summary) = RunSummary::of(run)
         {
@@ -142,7 +152,7 @@ pub(super) fn prepare(
             outbox.push((n, key));
         }
     }
-    Ok(Prepared { batch, arm: prepared_arm, gate, outbox })
+    Ok(Prepared { batch, arm: prepared_arm, gate, schedule, outbox })
 }
 
 /// Events of one transition lie in one buffer: they are kept and dropped together.

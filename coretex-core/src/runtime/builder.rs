@@ -6,15 +6,15 @@ use arc_swap::ArcSwap;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
-    ControlPlane, Options, PlaneError, commit,
-    concurrency::{self, Pumps},
+    ControlPlane, Options, PlaneError, commit, concurrency,
     definitions::Definitions,
     executor::Executor,
-    inbound,
+    inbound, keepers,
     keys::{self, HOT, OUTBOX},
     outbound,
     shared::{Reply, Shared, Work},
     timers,
+    turns::Turns,
     workers::Workers,
 };
 use crate::{
@@ -129,7 +129,8 @@ impl Builder {
             definitions: Definitions::default(),
             workers: Workers::default(),
             executors: OnceLock::new(),
-            pumps: Pumps::default(),
+            gates: Turns::default(),
+            keepers: Turns::default(),
             timers,
             closed: AtomicBool::new(false),
             tasks: Mutex::new(JoinSet::new()),
@@ -152,6 +153,7 @@ impl Builder {
         inbound::listen(&shared).await?;
         let report = recover(&shared).await?;
         concurrency::recover(&shared).await?;
+        keepers::recover(&shared).await?;
         shared.spawn_vital("the timers", timers::run(shared.clone(), armed));
         plane.set_recovery(report);
         Ok(plane)

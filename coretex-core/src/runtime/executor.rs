@@ -25,9 +25,10 @@ use super::{
     commit::{Committed, Group},
     concurrency,
     error::PlaneErrorKind,
+    keepers,
     keys::{AggregateId, Gate},
     load::{self, Loaded},
-    outbound,
+    outbound, schedules,
     shared::{Reply, Shared, Work},
     timers::Arm,
 };
@@ -73,6 +74,7 @@ struct Pending {
     outbox: Vec<(usize, Key)>,
     arm: Option<Timestamp>,
     gate: Option<Gate>,
+    schedule: Option<Key>,
     answer: Result<(), PlaneError>,
 }
 
@@ -470,7 +472,7 @@ impl Executor {
             if let (Some(Wake::At(due)), Work::Input(Input::Run(RunInput::Tick) | Input::Job(JobInput::Tick))) =
                 (wake, &command.work)
             {
-                let _gone = self.shared.timers.send(Arm { due, aggregate: aggregate.clone() });
+                let _gone = self.shared.timers.send(Arm::run(due, aggregate.clone()));
             }
             return self.answer_in_order(command, Ok(()));
         }
@@ -496,6 +498,7 @@ impl Executor {
                     outbox: prepared.outbox,
                     arm: prepared.arm,
                     gate: prepared.gate,
+                    schedule: prepared.schedule,
                     answer: Ok(()),
                 });
                 self.rearm(&aggregate);
@@ -522,6 +525,7 @@ impl Executor {
                         outbox: Vec::new(),
                         arm: None,
                         gate: None,
+                        schedule: None,
                         answer: Ok(()),
                     });
                 }
@@ -562,6 +566,7 @@ impl Executor {
                 outbox: Vec::new(),
                 arm: None,
                 gate: None,
+                schedule: None,
                 answer: result,
             });
             return;
@@ -580,6 +585,7 @@ impl Executor {
             outbox: Vec::new(),
             arm: None,
             gate: None,
+            schedule: None,
             answer: Ok(()),
         });
         self.settle(&aggregate);
@@ -660,7 +666,10 @@ impl Executor {
             let Some(pending) = entry.pending.pop_front() else { break };
             if let Some(due) = pending.arm {
                 // The service reads what it missed from the store.
-                let _gone = self.shared.timers.send(Arm { due, aggregate: aggregate.clone() });
+                let _gone = self.shared.timers.send(Arm::run(due, aggregate.clone()));
+            }
+            if let Some(schedule) = pending.schedule {
+                keepers::nudge(&self.shared, schedule);
             }
             if let Some(gate) = pending.gate {
                 concurrency::nudge(&self.shared, gate);
@@ -812,14 +821,17 @@ impl Executor {
         match entry.state.as_ref().map(State::wake) {
             // The batch may have been applied, and what follows from it was left undone.
             Some(wake) if unsure => {
-                if let Some(State::Run(run)) = &entry.state
-                    && let Some(gate) = concurrency::gate_of(run)
-                {
-                    concurrency::nudge(&self.shared, gate);
+                if let Some(State::Run(run)) = &entry.state {
+                    if let Some(gate) = concurrency::gate_of(run) {
+                        concurrency::nudge(&self.shared, gate);
+                    }
+                    if let Some(schedule) = schedules::origin(run) {
+                        keepers::nudge(&self.shared, schedule);
+                    }
                 }
                 if let Wake::At(due) = wake {
                     // The service reads what it missed from the store.
-                    let _gone = self.shared.timers.send(Arm { due, aggregate: aggregate.clone() });
+                    let _gone = self.shared.timers.send(Arm::run(due, aggregate.clone()));
                 }
                 self.shared.spawn(outbound::empty_outbox(self.shared.clone(), aggregate.clone()));
                 if wake != Wake::Never {

@@ -14,6 +14,9 @@
 //! | `slots/<tenant>/<gate>/<run>`, `slots-taken/<tenant>/<gate>` | a place under a concurrency key; how many are held | while a run holds it |
 //! | `queued/<tenant>/<gate>/<rank>/<µs>/<run>` | a run that waits for a place | while it waits |
 //! | `queues/<tenant>/<gate>` | wake source: somebody may wait there | until the line was seen empty |
+//! | `schedules/<tenant>/<id>` | a schedule | until deleted |
+//! | `timers/<due>/schedules/…` | wake source: its next time | while it has one |
+//! | `nudges/schedules/…` | wake source: a run of it has ended | until it was looked at |
 //! | `idempotency/<tenant>/<key>` | the run that a key started | seven days |
 
 use std::sync::Arc;
@@ -92,6 +95,8 @@ pub(super) const WORKFLOWS: &str = "workflows/";
 pub(super) const RUNS: &str = "runs/";
 pub(super) const DEAD_LETTERS_BY_TIME: &str = "dlq-by-time/";
 pub(super) const APPROVALS: &str = "approvals/";
+pub(super) const NUDGES: &str = "nudges/";
+pub(super) const SCHEDULES: &str = "schedules/";
 pub(super) const SLOTS: &str = "slots/";
 pub(super) const SLOTS_TAKEN: &str = "slots-taken/";
 pub(super) const QUEUED: &str = "queued/";
@@ -146,10 +151,46 @@ pub(super) fn parse_hot(key: &Key) -> Option<AggregateId> {
     AggregateId::parse(kind, id)
 }
 
-pub(super) fn parse_timer(key: &Key) -> Option<(Timestamp, AggregateId)> {
+/// Who is woken by a timer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Sleeper {
+    /// A run or a job.
+    Aggregate(AggregateId),
+    /// A record that acts by itself, by its key.
+    Record(Key),
+}
+
+impl Sleeper {
+    pub(super) fn timer(&self, due: Timestamp) -> Key {
+        match self {
+            Self::Aggregate(aggregate) => aggregate.timer(due),
+            Self::Record(key) => format!("{TIMERS}{:020}/{key}", due.as_microsecond().max(0)).into(),
+        }
+    }
+}
+
+pub(super) fn parse_timer(key: &Key) -> Option<(Timestamp, Sleeper)> {
     let (due, rest) = key.as_str().strip_prefix(TIMERS)?.split_once('/')?;
+    let due = Timestamp::from_microsecond(due.parse().ok()?).ok()?;
     let (kind, id) = rest.split_once('/')?;
-    Some((Timestamp::from_microsecond(due.parse().ok()?).ok()?, AggregateId::parse(kind, id)?))
+    let sleeper = match AggregateId::parse(kind, id) {
+        Some(aggregate) => Sleeper::Aggregate(aggregate),
+        None => Sleeper::Record(rest.into()),
+    };
+    Some((due, sleeper))
+}
+
+/// Says that `record` has something to look at, which happened outside of it.
+pub(super) fn nudge(record: &Key) -> Key {
+    format!("{NUDGES}{record}").into()
+}
+
+pub(super) fn schedules_of(tenant: &str) -> String {
+    format!("{SCHEDULES}{tenant}/")
+}
+
+pub(super) fn schedule(tenant: &str, id: &str) -> Key {
+    format!("{SCHEDULES}{tenant}/{id}").into()
 }
 
 pub(super) fn definition(digest: &str) -> Key {

@@ -10,6 +10,7 @@ use super::{
     keys::{self, AggregateId},
     outbound::job_input,
     shared::{Reply, Shared, Work},
+    start::{self, check_input},
 };
 use crate::{
     governance::Principal,
@@ -17,8 +18,7 @@ use crate::{
     plane::Input,
     ports::{Batch, Blobs, Bus, Clock, Condition, PolicyEngine, Store},
     scheduler::Routes,
-    value::Value,
-    workflow::{Run, RunInput, StartRun, Workflow, WorkflowSpec},
+    workflow::{Run, RunInput, Workflow, WorkflowSpec},
 };
 
 /// A running control plane. Cloning shares it; when the last clone is dropped, its tasks end where they are, as in a
@@ -211,44 +211,7 @@ impl ControlPlane {
     /// place (`concurrency_limit`), or the store refuses. An answer of kind `Unavailable`
     /// leaves open whether the run was started: repeat it with the same run id or idempotency key.
     pub async fn start(&self, principal: &Principal, request: StartRequest) -> Result<RunId, PlaneError> {
-        let shared = self.shared();
-        self.check_input(&request.input)?;
-        let workflow = self.workflow_to_start(principal, &request.workflow).await?;
-        if let Some(key) = &request.idempotency_key
-            && (key.is_empty() || key.len() > 200 || key.chars().any(char::is_control))
-        {
-            let message = "an idempotency key has 1 to 200 bytes and no control characters";
-            return Err(PlaneError::new(PlaneErrorKind::Invalid, "idempotency_key_invalid", message));
-        }
-        let id = match request.run {
-            Some(id) => id,
-            None => RunId::parse(&shared.ids.uuid().to_string())?,
-        };
-        let start = StartRun {
-            id: id.clone(),
-            input: request.input,
-            principal: principal.id.clone(),
-            team: request.team,
-            labels: Arc::new(request.labels),
-            idempotency_key: request.idempotency_key,
-            priority: request.priority,
-            queued: false,
-        };
-        let work = Work::Start { workflow, start: Box::new(start) };
-        let aggregate = shared.call(AggregateId::Run(id.shared()), work).await?;
-        Ok(RunId::parse(aggregate.id())?)
-    }
-
-    /// The definition to start, from memory when it is the one last stored by this process.
-    async fn workflow_to_start(&self, principal: &Principal, id: &WorkflowId) -> Result<Arc<Workflow>, PlaneError> {
-        let shared = self.shared();
-        let entry = shared.store.get(&keys::workflow(id.as_str())).await?;
-        let entry = entry.ok_or_else(|| PlaneError::not_found("workflow", id.as_str()))?;
-        let workflow = shared.definitions.current(id, entry.version, &entry.value)?;
-        if workflow.tenant() != &principal.tenant {
-            return Err(PlaneError::not_found("workflow", id.as_str()));
-        }
-        Ok(workflow)
+        start::start(self.shared(), principal, request).await
     }
 
     /// Waits until the run has ended, and gives its final state.
@@ -318,7 +281,7 @@ impl ControlPlane {
     /// When the input is too large, the id holds `:`, `@` or `[`, a different job has it, or the store refuses.
     pub async fn submit_job(&self, principal: &Principal, request: JobRequest) -> Result<JobId, PlaneError> {
         let shared = self.shared();
-        self.check_input(&request.input)?;
+        check_input(shared, &request.input)?;
         let id = match request.id {
             Some(id) if id.as_str().contains([':', '@', '[']) => {
                 let message =
@@ -459,13 +422,6 @@ impl ControlPlane {
         shared.store.close().await?;
         Ok(())
     }
-
-    fn check_input(&self, input: &Value) -> Result<(), PlaneError> {
-        let limits = self.shared().options.payload_limits();
-        limits.check(input).map_err(|error| {
-            PlaneError::new(PlaneErrorKind::Invalid, error.code(), format!("the input is refused: {error}"))
-        })
-    }
 }
 
 pub(super) fn check_tenant(principal: &Principal, tenant: &str) -> Result<(), PlaneError> {
@@ -476,7 +432,7 @@ pub(super) fn check_tenant(principal: &Principal, tenant: &str) -> Result<(), Pl
     Err(PlaneError::new(PlaneErrorKind::Invalid, "tenant_mismatch", message))
 }
 
-async fn commit_one(shared: &Shared, batch: Batch) -> Result<(), PlaneError> {
+pub(super) async fn commit_one(shared: &Shared, batch: Batch) -> Result<(), PlaneError> {
     match shared.store.commit(vec![batch]).await.into_iter().next() {
         Some(Ok(_)) => Ok(()),
         Some(Err(error)) => Err(error.into()),

@@ -19,13 +19,18 @@ use tokio::{
 };
 
 use super::{
-    Options, PlaneError, concurrency::Pumps, definitions::Definitions, executor::Command, keys::AggregateId,
-    timers::Arm, workers::Workers,
+    Options, PlaneError,
+    definitions::Definitions,
+    executor::Command,
+    keys::{AggregateId, Gate},
+    timers::Arm,
+    turns::Turns,
+    workers::Workers,
 };
 use crate::{
     job::JobSpec,
     plane::Input,
-    ports::{Blobs, Bus, Busy, Clock, Delivery, IdSource, PolicyEngine, Store},
+    ports::{Blobs, Bus, Busy, Clock, Delivery, IdSource, Key, PolicyEngine, Store},
     scheduler::Routes,
     workflow::{Run, StartRun, Workflow},
 };
@@ -43,7 +48,10 @@ pub(super) struct Shared {
     pub(super) definitions: Definitions,
     pub(super) workers: Workers,
     pub(super) executors: OnceLock<Vec<mpsc::Sender<Command>>>,
-    pub(super) pumps: Pumps,
+    /// Lines under concurrency keys.
+    pub(super) gates: Turns<Gate>,
+    /// Records that act by themselves.
+    pub(super) keepers: Turns<Key>,
     pub(super) timers: mpsc::UnboundedSender<Arm>,
     pub(super) closed: AtomicBool,
     pub(super) tasks: Mutex<JoinSet<()>>,

@@ -18,10 +18,7 @@ mod away;
 mod pump;
 mod query;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -40,10 +37,6 @@ use crate::{
 pub(super) use away::turned_away;
 pub(super) use pump::{nudge, recover};
 pub use query::{QueuedQuery, QueuedStart, SlotHolder};
-
-/// The gates that are looked at now; true for one that is to be looked at once more.
-#[derive(Debug, Default)]
-pub(super) struct Pumps(Mutex<HashMap<Gate, bool>>);
 
 /// A place that is held, as stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]

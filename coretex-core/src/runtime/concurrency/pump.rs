@@ -1,9 +1,6 @@
 //! Gives places that have come free to those who wait, one gate at a time, in the order of its line.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use super::{Holder, Waiting};
 use crate::{
@@ -22,15 +19,10 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Looks at the line of `gate`, soon. Nudging a gate that is being looked at has it looked at once more.
 pub(in crate::runtime) fn nudge(shared: &Arc<Shared>, gate: Gate) {
-    let mut pumps = shared.pumps.0.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(again) = pumps.get_mut(&gate) {
-        *again = true;
-        return;
+    if shared.gates.begin(&gate) {
+        let busy = shared.clock.busy();
+        shared.spawn(run(shared.clone(), gate, busy));
     }
-    pumps.insert(gate.clone(), false);
-    drop(pumps);
-    let busy = shared.clock.busy();
-    shared.spawn(run(shared.clone(), gate, busy));
 }
 
 /// Looks at every line that somebody may stand in, and at counts that have come down to nothing. As many reads as keys
@@ -71,13 +63,8 @@ async fn run(shared: Arc<Shared>, gate: Gate, mut busy: Busy) {
             }
         }
         busy = shared.clock.busy();
-        let mut pumps = shared.pumps.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match pumps.get_mut(&gate) {
-            Some(again) if *again => *again = false,
-            _ => {
-                pumps.remove(&gate);
-                return;
-            }
+        if !shared.gates.again(&gate) {
+            return;
         }
     }
 }
