@@ -89,6 +89,7 @@
 //! | [`workflow`] | definitions, their checks, the run machine, the timeline |
 //! | [`job`] | the job machine, approvals, dead letters, identities |
 //! | [`plane`] | the pure composition of both |
+//! | [`schedule`] | when the clock starts a workflow; cron, time zones, overlapping and missed times |
 //! | [`scheduler`] | topics and pools |
 //! | [`policy`] | request, decision, constraints; a fixed policy |
 //! | [`governance`] | principals, references to secrets |

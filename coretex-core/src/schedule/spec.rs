@@ -179,7 +179,8 @@ impl ScheduleSpec {
         let mut problems = Problems(Vec::new());
         let workflow = WorkflowId::parse(&self.workflow_id);
         if let Err(error) = &workflow {
-            problems.add(error.code(), "workflow_id", error.to_string(), "name a stored workflow");
+            let (path, help) = ("workflow_id".into(), "name a stored workflow".into());
+            problems.0.push(Problem { code: error.code(), path, message: error.to_string(), help });
         }
         if let Err(message) = check_id(&self.id) {
             problems.add("id_invalid", "id", message, "choose another name");

@@ -9,4 +9,5 @@ mod jobs;
 mod refusals;
 mod rig;
 mod runs;
+mod schedules;
 mod workflows;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::schedules::Schedules;
+
 /// The command line of a coretex server.
 #[derive(Debug, Parser)]
 #[command(name = "coretexctl", version, max_term_width = 100)]
@@ -44,6 +46,9 @@ pub(crate) enum Command {
     /// Jobs given up.
     #[command(subcommand)]
     Dlq(Dlq),
+    /// Workflows started by the clock.
+    #[command(subcommand, visible_alias = "schedule")]
+    Schedules(Schedules),
     /// Workers.
     #[command(subcommand)]
     Worker(Worker),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     args::{Approval, Command, Dlq, Job, Question, Run, Step, StepOf, Worker, Workflow},
     print::{Table, pretty, text},
-    watch,
+    schedules, watch,
 };
 
 pub(crate) async fn call(client: &Client, command: Command, json: bool) -> anyhow::Result<ExitCode> {
@@ -21,6 +21,7 @@ pub(crate) async fn call(client: &Client, command: Command, json: bool) -> anyho
         Command::Job(verb) => job(client, verb, json).await?,
         Command::Approval(verb) => approval(client, verb, json).await?,
         Command::Dlq(verb) => dlq(client, verb, json).await?,
+        Command::Schedules(verb) => schedules::call(client, verb, json).await?,
         Command::Worker(Worker::List) => {
             let workers = client.get("/api/v1/workers").await?;
             show(&workers, json, || {
@@ -296,11 +297,11 @@ async fn dlq(client: &Client, verb: Dlq, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn show(value: &Value, json: bool, lines: impl FnOnce()) {
+pub(crate) fn show(value: &Value, json: bool, lines: impl FnOnce()) {
     if json { pretty(value) } else { lines() }
 }
 
-fn items(value: &Value) -> &[Value] {
+pub(crate) fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -321,7 +322,7 @@ pub(crate) fn part(text: &str) -> String {
     out
 }
 
-fn read_file(path: &Path) -> anyhow::Result<String> {
+pub(crate) fn read_file(path: &Path) -> anyhow::Result<String> {
     if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("the standard input cannot be read")?;

@@ -5,6 +5,7 @@
 mod args;
 mod call;
 mod print;
+mod schedules;
 mod watch;
 
 use std::process::ExitCode;
