@@ -18,7 +18,7 @@ use crate::{
 /// Events after which a snapshot is worth its bytes: a fold of fewer is quicker than reading one.
 const SNAPSHOT_EVERY: u64 = 1_024;
 /// How long an idempotency key is remembered.
-const IDEMPOTENCY_TTL: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
+pub(super) const IDEMPOTENCY_TTL: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
 
 /// What the store holds about an aggregate besides its events, as of the last batch, durable or on its way.
 #[derive(Clone, Debug)]

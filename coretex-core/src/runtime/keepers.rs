@@ -4,6 +4,7 @@
 //! | record | wake sources |
 //! |---|---|
 //! | `schedules/…` | `timers/<due>/schedules/…`, and `nudges/schedules/…` when a run of it ends |
+//! | `buckets/…` | `timers/<due>/buckets/…` |
 //!
 //! A look at a record ends when there is nothing to do for it now. What it wants done stays in the record until that was
 //! done and written down; a crash in between leads to the same look again. One task looks at a record at a time; callers
@@ -17,10 +18,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     PlaneError, PlaneErrorKind, batch,
-    keys::{self, NUDGES, SCHEDULES, Sleeper},
+    keys::{self, BUCKETS, NUDGES, SCHEDULES, Sleeper},
     schedules,
     shared::Shared,
     timers::Arm,
+    triggers,
 };
 use crate::ports::{Batch, Busy, Condition, Entry, Key, Scan, StoreError, StoreErrorKind, Version};
 
@@ -73,6 +75,7 @@ async fn run(shared: Arc<Shared>, key: Key, mut busy: Busy) {
     loop {
         let looked = match key.as_str() {
             text if text.starts_with(SCHEDULES) => schedules::look(&shared, &key, busy).await,
+            text if text.starts_with(BUCKETS) => triggers::look(&shared, &key, busy).await,
             _ => Ok(()),
         };
         match looked {

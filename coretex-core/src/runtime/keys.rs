@@ -17,6 +17,9 @@
 //! | `schedules/<tenant>/<id>` | a schedule | until deleted |
 //! | `timers/<due>/schedules/…` | wake source: its next time | while it has one |
 //! | `nudges/schedules/…` | wake source: a run of it has ended | until it was looked at |
+//! | `buckets/<tenant>/<workflow>/<digest>`, `bucket-events/…/<generation>/<n>` | what a trigger gathers under one key; its events | until their run is started |
+//! | `timers/<due>/buckets/…` | wake source: when that is complete, or tried again | while it gathers |
+//! | `event-ids/<tenant>/<workflow>/<trigger>/<digest>` | the run that an event went to | seven days |
 //! | `idempotency/<tenant>/<key>` | the run that a key started | seven days |
 
 use std::sync::Arc;
@@ -96,6 +99,7 @@ pub(super) const RUNS: &str = "runs/";
 pub(super) const DEAD_LETTERS_BY_TIME: &str = "dlq-by-time/";
 pub(super) const APPROVALS: &str = "approvals/";
 pub(super) const NUDGES: &str = "nudges/";
+pub(super) const BUCKETS: &str = "buckets/";
 pub(super) const SCHEDULES: &str = "schedules/";
 pub(super) const SLOTS: &str = "slots/";
 pub(super) const SLOTS_TAKEN: &str = "slots-taken/";
@@ -187,6 +191,27 @@ pub(super) fn nudge(record: &Key) -> Key {
 
 pub(super) fn schedules_of(tenant: &str) -> String {
     format!("{SCHEDULES}{tenant}/")
+}
+
+pub(super) fn buckets_of(tenant: &str, workflow: &str) -> String {
+    format!("{BUCKETS}{tenant}/{workflow}/")
+}
+
+/// What is gathered under `key` of a trigger.
+pub(super) fn bucket(tenant: &str, workflow: &str, trigger: &str, key: &str) -> Key {
+    let digest = short_digest(format!("{trigger}/{key}").as_bytes());
+    format!("{}{digest}", buckets_of(tenant, workflow)).into()
+}
+
+/// What the keys of the events of one generation begin with.
+pub(super) fn events_of(bucket: &Key, generation: u64) -> String {
+    let name = bucket.as_str().trim_start_matches(BUCKETS);
+    format!("bucket-events/{name}/{generation:012}/")
+}
+
+/// That an event was taken.
+pub(super) fn event_id(tenant: &str, workflow: &str, trigger: &str, id: &str) -> Key {
+    format!("event-ids/{tenant}/{workflow}/{trigger}/{}", short_digest(id.as_bytes())).into()
 }
 
 pub(super) fn schedule(tenant: &str, id: &str) -> Key {

@@ -58,17 +58,22 @@ impl Fire {
     /// # Errors
     /// Never.
     pub fn run_id(&self, schedule: &str) -> Result<RunId, IdError> {
-        let (high, low) = spread(&[
-            schedule.as_bytes(),
-            &self.time.as_microsecond().to_be_bytes(),
-            &self.number.to_be_bytes(),
-            if self.number > 0 { b"trigger" } else { b"time" },
-        ]);
-        let millis = u64::try_from(self.time.as_millisecond()).unwrap_or(0);
-        let high = (millis << 16) | (0x7 << 12) | (high & 0xfff);
-        let low = (0b10 << 62) | (low >> 2);
-        RunId::parse(&uuid::Uuid::from_u64_pair(high, low).to_string())
+        let kind: &[u8] = if self.number > 0 { b"trigger" } else { b"time" };
+        let time = self.time.as_microsecond().to_be_bytes();
+        run_id_of(self.time, &[schedule.as_bytes(), &time, &self.number.to_be_bytes(), kind])
     }
+}
+
+/// A UUID of version 7 made of a time and of everything else that says which run it is: lists sort by it as by any other.
+///
+/// # Errors
+/// Never.
+pub(crate) fn run_id_of(time: Timestamp, parts: &[&[u8]]) -> Result<RunId, IdError> {
+    let (high, low) = spread(parts);
+    let millis = u64::try_from(time.as_millisecond()).unwrap_or(0);
+    let high = (millis << 16) | (0x7 << 12) | (high & 0xfff);
+    let low = (0b10 << 62) | (low >> 2);
+    RunId::parse(&uuid::Uuid::from_u64_pair(high, low).to_string())
 }
 
 /// What became of a time.

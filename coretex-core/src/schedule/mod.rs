@@ -19,6 +19,7 @@ mod state;
 mod tests;
 
 pub use decide::{Outcome, Rejected, ScheduleInput, decide};
+pub(crate) use fire::run_id_of;
 pub use fire::{Fire, FireKind, FireOutcome, Fired};
 pub use spec::{IntervalSpec, MissedPolicy, OverlapPolicy, ScheduleSpec, Timetable};
 pub use state::{Backfill, Counts, Pause, Schedule};

@@ -31,6 +31,7 @@ pub struct Workflow {
     roots: Vec<usize>,
     input_schema: Option<Schema>,
     pub(super) concurrency: Option<super::Concurrency>,
+    pub(super) triggers: BTreeMap<String, super::Trigger>,
     warnings: Vec<Problem>,
 }
 
@@ -334,6 +335,7 @@ impl Compiler {
             options = options.with_input_schema(schema);
         }
         let concurrency = super::concurrency::compile(spec.concurrency.as_ref(), &options, &mut self.problems);
+        let triggers = super::trigger::compile(&spec.triggers, &options, &mut self.problems);
         let index: HashMap<&str, usize> = names.iter().enumerate().map(|(n, name)| (name.as_str(), n)).collect();
         let mut steps = Vec::with_capacity(names.len());
         let mut reads = Vec::with_capacity(names.len());
@@ -375,6 +377,7 @@ impl Compiler {
             roots,
             input_schema,
             concurrency,
+            triggers,
             warnings: std::mem::take(&mut self.warnings),
         })
     }

@@ -37,6 +37,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod trigger;
 mod view;
 
 pub use check::{DefinitionError, Problem};
@@ -47,4 +48,5 @@ pub use event::{RunEvent, StoredEvent};
 pub use spec::{RetrySpec, StepSpec, StepType, WorkflowSpec};
 pub use state::{Run, RunStatus, StepRun, StepStatus, Wake};
 pub use timeline::{TimelineEvent, timeline};
+pub use trigger::{Trigger, TriggerSpec};
 pub use view::{RunSummary, RunView, StepRunView};

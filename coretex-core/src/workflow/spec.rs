@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::ConcurrencySpec;
+use super::{ConcurrencySpec, TriggerSpec};
 use crate::{policy::JobMeta, value::Value};
 
 /// A workflow as written.
@@ -35,6 +35,9 @@ pub struct WorkflowSpec {
     /// How many runs may be under way at once; no limit when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<ConcurrencySpec>,
+    /// Ways to start it by events that are gathered, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub triggers: BTreeMap<String, TriggerSpec>,
     /// The steps by id.
     pub steps: BTreeMap<String, StepSpec>,
     /// Free settings, handed out with the definition.
