@@ -89,6 +89,8 @@
 //! | [`workflow`] | definitions, their checks, the run machine, the timeline |
 //! | [`job`] | the job machine, approvals, dead letters, identities |
 //! | [`plane`] | the pure composition of both |
+//! | [`schedule`] | when the clock starts a workflow; cron, time zones, overlapping and missed times |
+//! | [`trigger`] | events that are gathered until they start one run |
 //! | [`scheduler`] | topics and pools |
 //! | [`policy`] | request, decision, constraints; a fixed policy |
 //! | [`governance`] | principals, references to secrets |
@@ -117,9 +119,13 @@ pub mod protocol;
 #[cfg(feature = "engine")]
 pub mod runtime;
 #[cfg(feature = "engine")]
+pub mod schedule;
+#[cfg(feature = "engine")]
 pub mod scheduler;
 #[cfg(any(test, feature = "engine", feature = "conformance"))]
 pub mod testing;
+#[cfg(feature = "engine")]
+pub mod trigger;
 pub mod value;
 #[cfg(feature = "engine")]
 pub mod workflow;

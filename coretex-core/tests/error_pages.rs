@@ -72,8 +72,16 @@ fn codes_of(source: &str) -> BTreeSet<String> {
         }
     }
     // The first argument of the compiler's `problem`, and the code of a `Problem`.
-    for lead in ["self.problem(", "code: \"", "fatal(\"", ".with_code(\"", "bad_request(", "refuse(\"", "StatusCode::"]
-    {
+    for lead in [
+        "self.problem(",
+        "problems.add(",
+        "code: \"",
+        "fatal(\"",
+        ".with_code(\"",
+        "bad_request(",
+        "refuse(\"",
+        "StatusCode::",
+    ] {
         for (at, _) in source.match_indices(lead) {
             let rest = source.get(at..).unwrap();
             // Within the same call: a status may stand without a code.

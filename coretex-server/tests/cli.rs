@@ -53,6 +53,22 @@ fn every_verb_does_what_it_says() {
     server.ctl(&["run", "delete", &run]).ok();
     assert!(server.ctl(&["run", "get", &run]).fails(1).contains("coretexctl run list"));
 
+    let schedule = data.path().join("nightly.yaml");
+    std::fs::write(&schedule, "{id: nightly, workflow_id: two, cron: '0 2 * * *', time_zone: Europe/Berlin}").unwrap();
+    assert_eq!(server.ctl(&["schedules", "put", schedule.to_str().unwrap()]).ok(), "nightly");
+    let fired = server.ctl(&["schedules", "trigger", "nightly"]).ok();
+    assert!(server.ctl(&["schedules", "get", "nightly"]).ok().contains(&fired));
+    server.ctl(&["schedules", "pause", "nightly", "--note", "holidays"]).ok();
+    assert!(server.ctl(&["schedules", "list"]).ok().contains("holidays"));
+    server.ctl(&["schedules", "resume", "nightly"]).ok();
+    assert_eq!(server.ctl(&["schedules", "preview", "nightly", "--count", "3"]).ok().lines().count(), 3);
+    let range = ["--from", "2020-01-01T00:00:00Z", "--until", "2020-01-02T12:00:00Z"];
+    server.ctl(&[&["schedules", "backfill", "nightly"], &range[..]].concat()).ok();
+    server.ctl(&["schedules", "delete", "nightly"]).ok();
+    assert!(server.ctl(&["schedules", "get", "nightly"]).fails(1).contains("no schedule"));
+    server.ctl(&["run", "cancel", &fired]).ok();
+    assert_eq!(server.ctl(&["run", "queued"]).ok(), "");
+
     let job =
         server.ctl(&["job", "submit", "--topic", "job.demo.echo", "--input", "[1, 2]", "--risk-tags", "a,b"]).ok();
     let mut state = String::new();

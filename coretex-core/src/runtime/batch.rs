@@ -3,38 +3,43 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::keys::{self, AggregateId};
+use super::{
+    concurrency,
+    keys::{self, AggregateId, Gate},
+    schedules,
+};
 use crate::{
     job::{ApprovalRequest, DeadLetter, Effect},
     plane::{Event, State, Transition},
     ports::{Batch, Condition, Expected, Op, StoreError, WriteClass, limits},
-    workflow::{RunEffect, RunStatus, RunSummary, StartRun, Wake},
+    workflow::{Claim, RunEffect, RunStatus, RunSummary, StartRun, Wake},
 };
 
 /// Events after which a snapshot is worth its bytes: a fold of fewer is quicker than reading one.
 const SNAPSHOT_EVERY: u64 = 1_024;
 /// How long an idempotency key is remembered.
-const IDEMPOTENCY_TTL: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
+pub(super) const IDEMPOTENCY_TTL: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
 
 /// What the store holds about an aggregate besides its events, as of the last batch, durable or on its way.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     pub(super) wake: Wake,
     pub(super) status: Option<RunStatus>,
+    pub(super) claim: Claim,
     pub(super) snapshot_at: u64,
 }
 
 impl Kept {
     pub(super) const fn nothing() -> Self {
-        Self { wake: Wake::Never, status: None, snapshot_at: 0 }
+        Self { wake: Wake::Never, status: None, claim: Claim::None, snapshot_at: 0 }
     }
 
     pub(super) fn of(state: &State, snapshot_at: u64) -> Self {
-        let status = match state {
-            State::Run(run) => Some(run.status()),
-            State::Job(_) => None,
+        let (status, claim) = match state {
+            State::Run(run) => (Some(run.status()), run.claim()),
+            State::Job(_) => (None, Claim::None),
         };
-        Self { wake: state.wake(), status, snapshot_at }
+        Self { wake: state.wake(), status, claim, snapshot_at }
     }
 }
 
@@ -43,6 +48,10 @@ pub(super) struct Prepared {
     pub(super) batch: Batch,
     /// A durable timer that the batch sets.
     pub(super) arm: Option<Timestamp>,
+    /// A gate whose line is to be looked at.
+    pub(super) gate: Option<Gate>,
+    /// A schedule that is to hear of the end of the run.
+    pub(super) schedule: Option<crate::ports::Key>,
     /// Keys of the effects that lie in the outbox, by position among the effects.
     pub(super) outbox: Vec<(usize, crate::ports::Key)>,
 }
@@ -67,7 +76,7 @@ pub(super) fn prepare(
         match kept.wake {
             Wake::Hot => batch.push(delete(aggregate.hot())),
             Wake::At(due) => batch.push(delete(aggregate.timer(due))),
-            Wake::Never | Wake::Human => {}
+            Wake::Never | Wake::Human | Wake::Slot => {}
         }
         match wake {
             Wake::Hot => batch.push(put(aggregate.hot(), Bytes::from_static(b"1"))),
@@ -75,11 +84,18 @@ pub(super) fn prepare(
                 batch.push(put(aggregate.timer(due), Bytes::from_static(b"1")));
                 prepared_arm = Some(due);
             }
-            Wake::Never | Wake::Human => {}
+            Wake::Never | Wake::Human | Wake::Slot => {}
         }
         kept.wake = wake;
     }
+    let mut schedule = None;
     if let State::Run(run) = state {
+        if run.status().is_terminal() && kept.status.is_none_or(|status| !status.is_terminal()) {
+            schedule = schedules::origin(run);
+            if let Some(schedule) = &schedule {
+                batch.push(put(keys::nudge(schedule), Bytes::from_static(b"1")));
+            }
+        }
         if kept.status != Some(run.status())
             && let Some(summary) = RunSummary::of(run)
         {
@@ -107,6 +123,12 @@ pub(super) fn prepare(
         batch.push(Op::Put { key: key.clone(), value, condition: Condition::Absent, class: WriteClass::Exact });
         batch.push(Op::Expire { key, after: IDEMPOTENCY_TTL });
     }
+    // Behind the idempotency key: a repeat is answered with the first run, even where that one holds the last place.
+    let mut gate = None;
+    if let State::Run(run) = state {
+        gate = concurrency::push_claim(&mut batch, kept.claim, run)?;
+        kept.claim = run.claim();
+    }
     let tenant = match state {
         State::Run(run) => run.tenant().clone(),
         State::Job(record) => record.spec.tenant.clone(),
@@ -133,7 +155,7 @@ pub(super) fn prepare(
         batch.push(put(key.clone(), record));
         outbox.push((n, key));
     }
-    Ok(Prepared { batch, arm: prepared_arm, outbox })
+    Ok(Prepared { batch, arm: prepared_arm, gate, schedule, outbox })
 }
 
 /// Events of one transition lie in one buffer: they are kept and dropped together.

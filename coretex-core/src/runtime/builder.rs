@@ -6,14 +6,15 @@ use arc_swap::ArcSwap;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
-    ControlPlane, Options, PlaneError,
+    ControlPlane, Options, PlaneError, concurrency,
     definitions::Definitions,
     executor::Executor,
-    inbound,
+    inbound, keepers,
     keys::{self, HOT, OUTBOX},
     outbound::{self, Outgoing},
     shared::{Reply, Shared, Work},
     timers,
+    turns::Turns,
     workers::Workers,
 };
 use crate::{
@@ -127,6 +128,8 @@ impl Builder {
             definitions: Definitions::default(),
             workers: Workers::default(),
             executors: OnceLock::new(),
+            gates: Turns::default(),
+            keepers: Turns::default(),
             timers,
             closed: AtomicBool::new(false),
             tasks: Mutex::new(JoinSet::new()),
@@ -142,6 +145,8 @@ impl Builder {
         let _first = shared.executors.set(inboxes);
         inbound::listen(&shared).await?;
         let report = recover(&shared).await?;
+        concurrency::recover(&shared).await?;
+        keepers::recover(&shared).await?;
         shared.spawn_vital("the timers", timers::run(shared.clone(), armed));
         plane.set_recovery(report);
         Ok(plane)

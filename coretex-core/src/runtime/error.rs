@@ -42,7 +42,7 @@ impl PlaneError {
         Self { kind, code, message: message.into(), source: None }
     }
 
-    fn caused(
+    pub(super) fn caused(
         kind: PlaneErrorKind,
         code: &'static str,
         source: impl std::error::Error + Send + Sync + 'static,
@@ -56,6 +56,7 @@ impl PlaneError {
             "run" => "run_not_found",
             "job" => "job_not_found",
             "approval" => "approval_not_found",
+            "schedule" => "schedule_not_found",
             _ => "not_found",
         };
         Self::new(PlaneErrorKind::NotFound, code, format!("there is no {what} `{id}`"))
@@ -117,7 +118,7 @@ impl From<BlobError> for PlaneError {
 impl From<Rejected> for PlaneError {
     fn from(rejected: Rejected) -> Self {
         let kind = match rejected.code() {
-            "run_input_invalid" | "step_data_invalid" => PlaneErrorKind::Invalid,
+            "run_input_invalid" | "step_data_invalid" | "concurrency_key_invalid" => PlaneErrorKind::Invalid,
             "step_not_found" => PlaneErrorKind::NotFound,
             _ => PlaneErrorKind::Conflict,
         };

@@ -10,6 +10,7 @@ use super::{
     keys::AggregateId,
     load,
     shared::Work,
+    start::check_input,
 };
 use crate::{
     governance::Principal,
@@ -121,7 +122,7 @@ impl ControlPlane {
             None => self.run(principal, id).await?,
         };
         let input = request.input.unwrap_or_else(|| old.input());
-        self.check_input(&input)?;
+        check_input(self.shared(), &input)?;
         let state = match request.fresh {
             true => None,
             false => Some(Arc::new(old.restore_from(request.from.as_ref())?)),
@@ -133,7 +134,7 @@ impl ControlPlane {
         };
         let start = StartRun {
             team: old.team().into(),
-            labels: Arc::new(old.labels().cloned().unwrap_or_default()),
+            labels: Arc::new(old.labels().clone()),
             dry_run: request.dry_run,
             restored: Some((origin, state)),
             ..StartRun::new(new.clone(), input, principal.id.clone())

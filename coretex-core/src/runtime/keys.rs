@@ -11,13 +11,24 @@
 //! | `runs/<id>`, `runs-of/<workflow>/<id>` | what lists show (view) | with the run |
 //! | `snapshots/<kind>/<id>` | a state at some event (view) | with the aggregate |
 //! | `dlq/<job>`, `dlq-by-time/<µs>/<job>` | jobs given up | until retried or deleted |
+//! | `slots/<tenant>/<gate>/<run>`, `slots-taken/<tenant>/<gate>` | a place under a concurrency key; how many are held | while a run holds it |
+//! | `queued/<tenant>/<gate>/<rank>/<µs>/<run>` | a run that waits for a place | while it waits |
+//! | `queues/<tenant>/<gate>` | wake source: somebody may wait there | until the line was seen empty |
+//! | `schedules/<tenant>/<id>` | a schedule | until deleted |
+//! | `timers/<due>/schedules/…` | wake source: its next time | while it has one |
+//! | `nudges/schedules/…` | wake source: a run of it has ended | until it was looked at |
+//! | `buckets/<tenant>/<workflow>/<digest>`, `bucket-events/…/<generation>/<n>` | what a trigger gathers under one key; its events | until their run is started |
+//! | `timers/<due>/buckets/…` | wake source: when that is complete, or tried again | while it gathers |
+//! | `event-ids/<tenant>/<workflow>/<trigger>/<digest>` | the run that an event went to | seven days |
 //! | `idempotency/<tenant>/<key>` | the run that a key started | seven days |
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::ports::Key;
+use sha2::{Digest, Sha256};
+
+use crate::{job::TenantId, ports::Key};
 
 /// Which aggregate: the kind and the id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,6 +98,57 @@ pub(super) const WORKFLOWS: &str = "workflows/";
 pub(super) const RUNS: &str = "runs/";
 pub(super) const DEAD_LETTERS_BY_TIME: &str = "dlq-by-time/";
 pub(super) const APPROVALS: &str = "approvals/";
+pub(super) const NUDGES: &str = "nudges/";
+pub(super) const BUCKETS: &str = "buckets/";
+pub(super) const SCHEDULES: &str = "schedules/";
+pub(super) const SLOTS: &str = "slots/";
+pub(super) const SLOTS_TAKEN: &str = "slots-taken/";
+pub(super) const QUEUED: &str = "queued/";
+pub(super) const LINES: &str = "queues/";
+
+/// A concurrency key of a tenant, as it stands in names: any text can be a key, a name is short and plain.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Gate(Arc<str>);
+
+impl Gate {
+    pub(super) fn new(tenant: &TenantId, key: &str) -> Self {
+        Self(format!("{tenant}/{}", short_digest(key.as_bytes())).into())
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// 128 bits of the SHA-256 of `bytes`, in hex.
+pub(super) fn short_digest(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    Sha256::digest(bytes).iter().take(16).fold(String::with_capacity(32), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _infallible = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+pub(super) fn parse_gate(prefix: &str, key: &Key) -> Option<Gate> {
+    Some(Gate(key.as_str().strip_prefix(prefix)?.into()))
+}
+
+pub(super) fn line(gate: &Gate) -> Key {
+    format!("{LINES}{}", gate.as_str()).into()
+}
+
+pub(super) fn slots_taken(gate: &Gate) -> Key {
+    format!("{SLOTS_TAKEN}{}", gate.as_str()).into()
+}
+
+pub(super) fn slots(gate: &Gate) -> String {
+    format!("{SLOTS}{}/", gate.as_str())
+}
+
+pub(super) fn queued(gate: &Gate) -> String {
+    format!("{QUEUED}{}/", gate.as_str())
+}
 
 pub(super) fn parse_hot(key: &Key) -> Option<AggregateId> {
     let (kind, id) = key.as_str().strip_prefix(HOT)?.split_once('/')?;
@@ -98,10 +160,67 @@ pub(super) fn parse_outbox(key: &Key) -> Option<AggregateId> {
     AggregateId::parse(kind, rest.split('/').next()?)
 }
 
-pub(super) fn parse_timer(key: &Key) -> Option<(Timestamp, AggregateId)> {
+/// Who is woken by a timer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Sleeper {
+    /// A run or a job.
+    Aggregate(AggregateId),
+    /// A record that acts by itself, by its key.
+    Record(Key),
+}
+
+impl Sleeper {
+    pub(super) fn timer(&self, due: Timestamp) -> Key {
+        match self {
+            Self::Aggregate(aggregate) => aggregate.timer(due),
+            Self::Record(key) => format!("{TIMERS}{:020}/{key}", due.as_microsecond().max(0)).into(),
+        }
+    }
+}
+
+pub(super) fn parse_timer(key: &Key) -> Option<(Timestamp, Sleeper)> {
     let (due, rest) = key.as_str().strip_prefix(TIMERS)?.split_once('/')?;
+    let due = Timestamp::from_microsecond(due.parse().ok()?).ok()?;
     let (kind, id) = rest.split_once('/')?;
-    Some((Timestamp::from_microsecond(due.parse().ok()?).ok()?, AggregateId::parse(kind, id)?))
+    let sleeper = match AggregateId::parse(kind, id) {
+        Some(aggregate) => Sleeper::Aggregate(aggregate),
+        None => Sleeper::Record(rest.into()),
+    };
+    Some((due, sleeper))
+}
+
+/// Says that `record` has something to look at, which happened outside of it.
+pub(super) fn nudge(record: &Key) -> Key {
+    format!("{NUDGES}{record}").into()
+}
+
+pub(super) fn schedules_of(tenant: &str) -> String {
+    format!("{SCHEDULES}{tenant}/")
+}
+
+pub(super) fn buckets_of(tenant: &str, workflow: &str) -> String {
+    format!("{BUCKETS}{tenant}/{workflow}/")
+}
+
+/// What is gathered under `key` of a trigger.
+pub(super) fn bucket(tenant: &str, workflow: &str, trigger: &str, key: &str) -> Key {
+    let digest = short_digest(format!("{trigger}/{key}").as_bytes());
+    format!("{}{digest}", buckets_of(tenant, workflow)).into()
+}
+
+/// What the keys of the events of one generation begin with.
+pub(super) fn events_of(bucket: &Key, generation: u64) -> String {
+    let name = bucket.as_str().trim_start_matches(BUCKETS);
+    format!("bucket-events/{name}/{generation:012}/")
+}
+
+/// That an event was taken.
+pub(super) fn event_id(tenant: &str, workflow: &str, trigger: &str, id: &str) -> Key {
+    format!("event-ids/{tenant}/{workflow}/{trigger}/{}", short_digest(id.as_bytes())).into()
+}
+
+pub(super) fn schedule(tenant: &str, id: &str) -> Key {
+    format!("{SCHEDULES}{tenant}/{id}").into()
 }
 
 pub(super) fn definition(digest: &str) -> Key {

@@ -8,8 +8,8 @@
 //! * What it decides in one round goes to the store in one call; the store puts the calls that wait under one flush.
 //! * When a batch is durable its effects run, its caller is answered, its delivery acknowledged.
 //! * Every run that has not ended has one durable wake source: `hot/…` while a worker has one of its jobs, `timers/…`
-//!   while it waits for time, `approvals/…` while it waits for a human. Recovery reads the first, the timer service the
-//!   second; nothing scans runs.
+//!   while it waits for time, `approvals/…` while it waits for a human, `queues/…` while it waits for a place under its
+//!   concurrency key. Recovery reads the first and the last, the timer service the second; nothing scans runs.
 //!
 //! [`executor`]: ControlPlane
 
@@ -17,11 +17,13 @@ mod artifacts;
 mod batch;
 mod builder;
 mod children;
+mod concurrency;
 mod definitions;
 mod error;
 mod executor;
 mod history;
 mod inbound;
+mod keepers;
 mod keys;
 mod load;
 mod options;
@@ -29,18 +31,25 @@ mod outbound;
 mod plane;
 mod query;
 mod requests;
+mod schedules;
 mod shared;
 mod steps;
+mod start;
 mod timers;
+mod triggers;
+mod turns;
 mod watch;
 mod workers;
 
 pub use builder::{Builder, RecoveryReport};
+pub use concurrency::{QueuedQuery, QueuedStart, SlotHolder};
 pub use error::{PlaneError, PlaneErrorKind};
 pub use history::{ReplayReport, RerunRequest};
 pub use options::Options;
 pub use plane::ControlPlane;
 pub use query::{JobView, ListPage, RunQuery};
 pub use requests::{JobRequest, StartRequest};
+pub use schedules::{BackfillRequest, ScheduleStatus};
+pub use triggers::{BucketStatus, TriggerReceipt, TriggerRequest};
 pub use watch::RunWatch;
 pub use workers::WorkerStatus;

@@ -10,14 +10,14 @@ use super::{
     keys::{self, AggregateId},
     outbound::job_input,
     shared::{Reply, Shared, Work},
+    start::{self, check_input},
 };
 use crate::{
     governance::Principal,
     job::{Answer, DeadLetter, JobId, JobInput, JobSpec, RunId, StepRunId, WorkflowId},
     ports::{Batch, Blobs, Bus, Clock, Condition, PolicyEngine, Store},
     scheduler::Routes,
-    value::Value,
-    workflow::{Run, RunInput, StartRun, Workflow, WorkflowSpec},
+    workflow::{Run, RunInput, Workflow, WorkflowSpec},
 };
 
 /// A running control plane. Cloning shares it; when the last clone is dropped, its tasks end where they are, as in a
@@ -203,44 +203,15 @@ impl ControlPlane {
         commit_one(self.shared(), Batch::new().delete(keys::workflow(id.as_str()), Condition::Always)).await
     }
 
-    /// Starts a run. Answers when it is durable, its first jobs with it.
+    /// Starts a run. Answers when it is durable, its first jobs with it; a run that has to wait for a place under its
+    /// workflow's concurrency key is then durable in state `pending`.
     ///
     /// # Errors
-    /// When the workflow does not exist, the input does not fit, or the store refuses. An answer of kind `Unavailable`
+    /// When the workflow does not exist, the input does not fit, its policy of concurrency is `reject` and there is no
+    /// place (`concurrency_limit`), or the store refuses. An answer of kind `Unavailable`
     /// leaves open whether the run was started: repeat it with the same run id or idempotency key.
     pub async fn start(&self, principal: &Principal, request: StartRequest) -> Result<RunId, PlaneError> {
-        let shared = self.shared();
-        self.check_input(&request.input)?;
-        let workflow = self.workflow_to_start(principal, &request.workflow).await?;
-        if let Some(key) = &request.idempotency_key
-            && (key.is_empty() || key.len() > 200 || key.chars().any(char::is_control))
-        {
-            let message = "an idempotency key has 1 to 200 bytes and no control characters";
-            return Err(PlaneError::new(PlaneErrorKind::Invalid, "idempotency_key_invalid", message));
-        }
-        let id = match request.run {
-            Some(id) => id,
-            None => RunId::parse(&shared.ids.uuid().to_string())?,
-        };
-        let start = StartRun {
-            team: request.team,
-            labels: Arc::new(request.labels),
-            idempotency_key: request.idempotency_key,
-            dry_run: request.dry_run,
-            ..StartRun::new(id.clone(), request.input, principal.id.clone())
-        };
-        let work = Work::Start { workflow, start: Box::new(start) };
-        let aggregate = shared.call(AggregateId::Run(id.shared()), work).await?;
-        Ok(RunId::parse(aggregate.id())?)
-    }
-
-    /// The definition to start, from memory when it is the one last stored by this process.
-    async fn workflow_to_start(&self, principal: &Principal, id: &WorkflowId) -> Result<Arc<Workflow>, PlaneError> {
-        let workflow = self.shared().current_workflow(id).await?;
-        if workflow.tenant() != &principal.tenant {
-            return Err(PlaneError::not_found("workflow", id.as_str()));
-        }
-        Ok(workflow)
+        start::start(self.shared(), principal, request).await
     }
 
     /// Waits until the run has ended, and gives its final state.
@@ -304,7 +275,7 @@ impl ControlPlane {
     /// When the input is too large, the id holds `:`, `@` or `[`, a different job has it, or the store refuses.
     pub async fn submit_job(&self, principal: &Principal, request: JobRequest) -> Result<JobId, PlaneError> {
         let shared = self.shared();
-        self.check_input(&request.input)?;
+        check_input(shared, &request.input)?;
         let id = match request.id {
             Some(id) if id.as_str().contains([':', '@', '[']) => {
                 let message =
@@ -447,13 +418,6 @@ impl ControlPlane {
         shared.store.close().await?;
         Ok(())
     }
-
-    pub(super) fn check_input(&self, input: &Value) -> Result<(), PlaneError> {
-        let limits = self.shared().options.payload_limits();
-        limits.check(input).map_err(|error| {
-            PlaneError::new(PlaneErrorKind::Invalid, error.code(), format!("the input is refused: {error}"))
-        })
-    }
 }
 
 pub(super) fn check_tenant(principal: &Principal, tenant: &str) -> Result<(), PlaneError> {
@@ -464,7 +428,7 @@ pub(super) fn check_tenant(principal: &Principal, tenant: &str) -> Result<(), Pl
     Err(PlaneError::new(PlaneErrorKind::Invalid, "tenant_mismatch", message))
 }
 
-async fn commit_one(shared: &Shared, batch: Batch) -> Result<(), PlaneError> {
+pub(super) async fn commit_one(shared: &Shared, batch: Batch) -> Result<(), PlaneError> {
     match shared.store.commit(vec![batch]).await.into_iter().next() {
         Some(Ok(_)) => Ok(()),
         Some(Err(error)) => Err(error.into()),

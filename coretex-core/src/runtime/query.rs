@@ -259,7 +259,7 @@ impl ControlPlane {
         if letter.spec.tenant == principal.tenant { Ok(letter) } else { Err(missing()) }
     }
 
-    async fn list<T>(
+    pub(super) async fn list<T>(
         &self,
         scan: Scan,
         cursor_text: Option<String>,
@@ -305,7 +305,7 @@ fn cursor(prefix: &str, text: Option<&str>) -> Result<Option<Key>, PlaneError> {
     Ok(Some(key))
 }
 
-fn read<T: serde::de::DeserializeOwned>(what: &str, entry: &Entry) -> Result<T, PlaneError> {
+pub(super) fn read<T: serde::de::DeserializeOwned>(what: &str, entry: &Entry) -> Result<T, PlaneError> {
     serde_json::from_slice(&entry.value)
         .map_err(|error| PlaneError::damaged(&format!("{what} at `{}`", entry.key), &error))
 }

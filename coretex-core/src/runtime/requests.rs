@@ -19,6 +19,7 @@ pub struct StartRequest {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) idempotency_key: Option<Arc<str>>,
     pub(super) dry_run: bool,
+    pub(super) priority: Option<Priority>,
 }
 
 impl StartRequest {
@@ -32,6 +33,7 @@ impl StartRequest {
             labels: BTreeMap::new(),
             idempotency_key: None,
             dry_run: false,
+            priority: None,
         }
     }
 
@@ -51,6 +53,13 @@ impl StartRequest {
     /// people would say is made up from the schemas of the steps.
     pub const fn dry_run(mut self) -> Self {
         self.dry_run = true;
+        self
+    }
+
+    /// Sets how urgent it is: its jobs carry it, and it goes before less urgent ones where starts wait in line. Unless
+    /// told, what the input's `priority` names, or `batch`.
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.priority = Some(priority);
         self
     }
 

@@ -22,12 +22,18 @@ use tokio::{
 };
 
 use super::{
-    Options, PlaneError, definitions::Definitions, executor::Command, keys::AggregateId, timers::Arm, workers::Workers,
+    Options, PlaneError,
+    definitions::Definitions,
+    executor::Command,
+    keys::{AggregateId, Gate},
+    timers::Arm,
+    turns::Turns,
+    workers::Workers,
 };
 use crate::{
     job::{JobSpec, WorkflowId},
     plane::Input,
-    ports::{Blobs, Bus, Busy, Clock, Delivery, IdSource, PolicyEngine, Store},
+    ports::{Blobs, Bus, Busy, Clock, Delivery, IdSource, Key, PolicyEngine, Store},
     scheduler::Routes,
     workflow::{Run, StartRun, Workflow},
 };
@@ -45,6 +51,10 @@ pub(super) struct Shared {
     pub(super) definitions: Definitions,
     pub(super) workers: Workers,
     pub(super) executors: OnceLock<Vec<mpsc::Sender<Command>>>,
+    /// Lines under concurrency keys.
+    pub(super) gates: Turns<Gate>,
+    /// Records that act by themselves.
+    pub(super) keepers: Turns<Key>,
     pub(super) timers: mpsc::UnboundedSender<Arm>,
     pub(super) closed: AtomicBool,
     pub(super) tasks: Mutex<JoinSet<()>>,
@@ -127,6 +137,17 @@ impl Shared {
         let executors = self.executors.get()?;
         let index = usize::from(aggregate.shard()).checked_rem(executors.len()).unwrap_or(0);
         executors.get(index)
+    }
+
+    /// Hands a command that was turned away back to the executor that owns its aggregate.
+    pub(super) async fn route(&self, mut command: Command) {
+        let executors = self.executors.get().map(Vec::as_slice).unwrap_or_default();
+        let index = usize::from(command.aggregate.shard()).checked_rem(executors.len()).unwrap_or(0);
+        if let Some(executor) = executors.get(index) {
+            command.busy = self.clock.busy();
+            // A control plane that is shutting down drops it, and its caller learns that it is closed.
+            let _closed = executor.send(command).await;
+        }
     }
 
     /// Sends work and waits until it is durable.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ControlPlane, PlaneError, keys::AggregateId, shared::Work};
+use super::{ControlPlane, PlaneError, keys::AggregateId, shared::Work, start::check_input};
 use crate::{
     governance::Principal,
     job::{RunId, StepRunId},
@@ -25,7 +25,7 @@ impl ControlPlane {
         value: impl Into<Arc<Value>>,
     ) -> Result<(), PlaneError> {
         let value = value.into();
-        self.check_input(&value)?;
+        check_input(self.shared(), &value)?;
         self.tell(principal, run, RunInput::Provide { step: step.clone(), by: principal.id.clone(), value }).await
     }
 
@@ -44,7 +44,7 @@ impl ControlPlane {
         payload: impl Into<Arc<Value>>,
     ) -> Result<(), PlaneError> {
         let payload = payload.into();
-        self.check_input(&payload)?;
+        check_input(self.shared(), &payload)?;
         let is_legal = |text: &str| !text.is_empty() && text.len() <= 256 && !text.chars().any(char::is_control);
         if !is_legal(name) || !id.is_none_or(is_legal) {
             let message = "the name and the id of a signal have 1 to 256 bytes and no control characters";
@@ -68,7 +68,7 @@ impl ControlPlane {
         resolution: Resolution,
     ) -> Result<(), PlaneError> {
         if let Resolution::Complete { output } = &resolution {
-            self.check_input(output)?;
+            check_input(self.shared(), output)?;
         }
         self.tell(principal, run, RunInput::Resolve { step: step.clone(), by: principal.id.clone(), resolution }).await
     }

@@ -1,4 +1,4 @@
-//! The durable timers: one record per run that waits for nothing but time.
+//! The durable timers: one record per run that waits for nothing but time, and per record that acts by itself.
 //!
 //! The records lie in the store in the order in which they are due. This service keeps the next ones in memory, fires
 //! them when their time has come by handing the run a tick, and reads on when it has fired them. A tick that fires
@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{
-    keys::{self, AggregateId, TIMERS},
+    keepers,
+    keys::{self, AggregateId, Sleeper, TIMERS},
     shared::{Reply, Shared, Work},
 };
 use crate::{
@@ -24,7 +25,13 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Arm {
     pub(super) due: Timestamp,
-    pub(super) aggregate: AggregateId,
+    pub(super) sleeper: Sleeper,
+}
+
+impl Arm {
+    pub(super) const fn run(due: Timestamp, aggregate: AggregateId) -> Self {
+        Self { due, sleeper: Sleeper::Aggregate(aggregate) }
+    }
 }
 
 /// Timers read ahead. At 100 bytes each this bounds the service to well under a megabyte, however many runs wait.
@@ -32,7 +39,7 @@ const WINDOW: usize = 4_096;
 
 struct Wheel {
     shared: Arc<Shared>,
-    near: BTreeSet<(Timestamp, AggregateId)>,
+    near: BTreeSet<(Timestamp, Sleeper)>,
     /// Timers due after this may lie in the store without being in `near`.
     horizon: Timestamp,
     /// The last record read.
@@ -62,9 +69,9 @@ pub(super) async fn run(shared: Arc<Shared>, mut armed: mpsc::UnboundedReceiver<
         if !open {
             return;
         }
-        for Arm { due, aggregate } in arrived {
+        for Arm { due, sleeper } in arrived {
             if due <= wheel.horizon {
-                wheel.near.insert((due, aggregate));
+                wheel.near.insert((due, sleeper));
             }
         }
         wheel.forget_far();
@@ -77,7 +84,14 @@ impl Wheel {
         loop {
             let now = self.shared.clock.now();
             while self.near.first().is_some_and(|(due, _)| *due <= now) {
-                let Some((_, aggregate)) = self.near.pop_first() else { break };
+                let aggregate = match self.near.pop_first() {
+                    Some((_, Sleeper::Aggregate(aggregate))) => aggregate,
+                    Some((_, Sleeper::Record(key))) => {
+                        keepers::nudge(&self.shared, key);
+                        continue;
+                    }
+                    None => break,
+                };
                 let input = match &aggregate {
                     AggregateId::Run(_) => Input::Run(RunInput::Tick),
                     AggregateId::Job(_) => Input::Job(crate::job::JobInput::Tick),
@@ -132,9 +146,9 @@ impl Wheel {
         if let Some(first_far) = self.near.iter().nth(WINDOW).cloned() {
             let _far = self.near.split_off(&first_far);
         }
-        if let Some((due, aggregate)) = self.near.last() {
+        if let Some((due, sleeper)) = self.near.last() {
             self.horizon = *due;
-            self.cursor = Some(aggregate.timer(*due));
+            self.cursor = Some(sleeper.timer(*due));
         }
     }
 }

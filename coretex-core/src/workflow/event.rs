@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Origin, ParentRun, RestoredState};
+use super::{Origin, ParentRun, RestoredState, Slot};
 use crate::{
     job::{Answer, Failure, JobEvent, Output, Priority, RunId, StepRunId, TenantId, WorkflowId},
     policy::Decision,
@@ -68,6 +68,18 @@ pub enum RunEvent {
         /// The run that it goes on from.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         origin: Option<Arc<Origin>>,
+        /// What it claims under its workflow's rule of concurrency.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slot: Option<Slot>,
+        /// It waits for a place under that rule, and nothing of it begins before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        queued: bool,
+    },
+    /// It has a place under its workflow's rule of concurrency, and begins.
+    RunAdmitted {
+        /// When it is given up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline_at: Option<Timestamp>,
     },
     /// It took over the state of the run that it goes on from.
     RunRestored {
@@ -510,6 +522,7 @@ impl RunEvent {
             | Self::StepTimedOut { step, .. } => Some(step),
             Self::RunStarted { .. }
             | Self::RunRestored { .. }
+            | Self::RunAdmitted { .. }
             | Self::SignalReceived { .. }
             | Self::RunUnwinding { .. }
             | Self::RunCompensating {}

@@ -25,6 +25,7 @@
 //! ([`Run::wake`]).
 
 mod check;
+mod concurrency;
 mod decide;
 mod definition;
 mod draft;
@@ -38,10 +39,12 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod trigger;
 mod view;
 mod why;
 
 pub use check::{DefinitionError, Problem};
+pub use concurrency::{Claim, Concurrency, ConcurrencyPolicy, ConcurrencySpec, Slot};
 pub use decide::{
     ChildEffect, ChildEnd, Records, Rejected, RestoreError, RunEffect, RunInput, StartChild, StartRun, Transition,
     decide, outstanding, start,
@@ -57,5 +60,6 @@ pub use spec::{
 pub use state::{Group, Phase, Run, RunStatus, StepRun, StepStatus, Wake, WaitsFor};
 pub use timeline::{TimelineEvent, timeline};
 pub use plan::{BranchPlan, Plan, Starter, StepPlan, plan};
+pub use trigger::{Trigger, TriggerSpec};
 pub use view::{RunSummary, RunView, StepRunView};
 pub use why::{Wait, WaitCause};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::{ConcurrencySpec, TriggerSpec};
 use crate::{job::Topic, policy::JobMeta, value::Value};
 
 /// A workflow as written.
@@ -34,6 +35,12 @@ pub struct WorkflowSpec {
     /// Whether the time that a run only waits counts towards `timeout_sec`.
     #[serde(skip_serializing_if = "is_default")]
     pub timeout_counts: TimeoutCounts,
+    /// How many runs may be under way at once; no limit when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<ConcurrencySpec>,
+    /// Ways to start it by events that are gathered, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub triggers: BTreeMap<String, TriggerSpec>,
     /// The steps by id.
     pub steps: BTreeMap<String, StepSpec>,
     /// Steps that run when everything else has ended, however it ended.

@@ -83,12 +83,13 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
         line.status = (!status.is_empty()).then(|| status.to_owned());
     };
     match event {
-        RunEvent::RunStarted { .. } => set("run_status", "running"),
         RunEvent::RunRestored { .. } => set("run_restored", "running"),
         RunEvent::RunUnwinding { .. } => set("run_unwinding", "running"),
         RunEvent::RunCompensating {} => set("run_compensating", "running"),
         RunEvent::RunFinalizing {} => set("run_finalizing", "running"),
         RunEvent::SignalReceived { .. } => set("signal_received", "received"),
+        RunEvent::RunStarted { queued: true, .. } => set("run_status", "pending"),
+        RunEvent::RunStarted { .. } | RunEvent::RunAdmitted { .. } => set("run_status", "running"),
         RunEvent::RunSucceeded { .. } => set("run_status", "succeeded"),
         RunEvent::RunFailed { timed_out: true, .. } => set("run_status", "timed_out"),
         RunEvent::RunFailed { .. } => set("run_status", "failed"),
@@ -146,8 +147,11 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
 
 fn details(line: &mut TimelineEvent, event: &RunEvent) {
     match event {
-        RunEvent::RunStarted { digest, dry_run, parent, origin, .. } => {
+        RunEvent::RunStarted { digest, dry_run, parent, origin, slot, .. } => {
             put(line, "definition", json!(digest));
+            if let Some(slot) = slot {
+                put(line, "concurrency_key", json!(slot.key));
+            }
             if *dry_run {
                 put(line, "dry_run", json!(true));
             }

@@ -54,6 +54,9 @@ pub struct RunView {
     /// The key that it was started under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// The key that it shares places with other runs under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<String>,
     /// Digest of the definition that it pinned.
     pub definition: String,
     /// No effect of it left the process.
@@ -190,7 +193,7 @@ impl RunView {
             input: Value::clone(&run.input()),
             context,
             status: core.status,
-            started_at: Some(run.created_at()),
+            started_at: (!core.queued).then(|| core.admitted_at.unwrap_or_else(|| run.created_at())),
             completed_at: core.completed_at,
             phase: (core.phase != Phase::Forward && !core.status.is_terminal()).then(|| core.phase.as_str().to_owned()),
             deadline_at: core.deadline_at,
@@ -200,8 +203,9 @@ impl RunView {
             created_at: run.created_at(),
             updated_at: core.updated_at,
             triggered_by: run.principal().to_owned(),
-            labels: run.labels().cloned().unwrap_or_default(),
+            labels: run.labels().clone(),
             idempotency_key: run.idempotency_key().map(str::to_owned),
+            concurrency_key: run.slot().map(|slot| slot.key.to_string()),
             definition: run.workflow.digest().to_string(),
             dry_run: run.is_dry_run(),
             rerun_of: run.origin().map(|origin| origin.run.to_string()),

@@ -303,7 +303,7 @@ fn wake_sources(contents: &Contents, states: &[State]) {
         match state.wake() {
             Wake::Hot => expected.insert(format!("hot/{id}")),
             Wake::At(due) => expected.insert(format!("timers/{:020}/{id}", due.as_microsecond())),
-            Wake::Never | Wake::Human => false,
+            Wake::Never | Wake::Human | Wake::Slot => false,
         };
     }
     let found: BTreeSet<String> =

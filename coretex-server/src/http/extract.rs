@@ -119,6 +119,18 @@ pub(super) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<
     }
 }
 
+/// The body as a JSON value, read from JSON or YAML; `None` when it is empty or `null`.
+pub(super) async fn document(request: Request) -> Result<Option<Value>, Problem> {
+    let (bytes, yaml) = read(request, &()).await?;
+    if !yaml {
+        return json(&bytes);
+    }
+    let text =
+        std::str::from_utf8(&bytes).map_err(|_| Problem::bad_request("document_invalid", "the body is not UTF-8"))?;
+    let parsed = coretex_core::value::document::parse_yaml("body", text);
+    parsed.map(Some).map_err(|error| Problem::bad_request(error.code(), error.to_string()))
+}
+
 /// Whether the body is YAML. JSON may come under the types that clients send when nobody told them: existing scripts
 /// do.
 fn media_type(headers: &HeaderMap) -> Result<bool, Problem> {

@@ -5,6 +5,7 @@
 
 mod approvals;
 mod auth;
+mod concurrency;
 mod dead_letters;
 mod events;
 mod extract;
@@ -12,6 +13,7 @@ mod health;
 mod jobs;
 mod problem;
 mod runs;
+mod schedules;
 mod shape;
 mod status;
 mod workers;
@@ -92,6 +94,16 @@ impl Api {
             .route("/workflow-runs/{id}", get(runs::show).delete(runs::delete))
             .route("/workflow-runs/{id}/timeline", get(runs::timeline))
             .route("/workflow-runs/{id}/events", get(events::follow))
+            .route("/queued-starts", get(concurrency::queued))
+            .route("/concurrency-slots", get(concurrency::holders))
+            .route("/schedules", get(schedules::list).post(schedules::put))
+            .route("/schedules/preview", post(schedules::try_out))
+            .route("/schedules/{id}", get(schedules::show).delete(schedules::delete))
+            .route("/schedules/{id}/pause", post(schedules::pause))
+            .route("/schedules/{id}/resume", post(schedules::resume))
+            .route("/schedules/{id}/trigger", post(schedules::trigger))
+            .route("/schedules/{id}/backfill", post(schedules::backfill))
+            .route("/schedules/{id}/preview", get(schedules::preview))
             .route("/jobs", post(jobs::submit))
             .route("/jobs/{id}", get(jobs::show))
             .route("/jobs/{id}/cancel", post(jobs::cancel))

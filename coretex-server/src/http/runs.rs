@@ -7,7 +7,7 @@ use axum::{
 };
 use coretex_core::{
     governance::Principal,
-    job::{Answer, RunId, StepRunId, WorkflowId},
+    job::{Answer, Priority, RunId, StepRunId, WorkflowId},
     runtime::{RunQuery, StartRequest},
     value::Value,
     workflow::{Run, RunStatus, TimelineEvent},
@@ -42,6 +42,13 @@ pub(super) async fn start(
     let mut start = StartRequest::new(WorkflowId::parse(&id)?, input);
     if let Some(team) = params.text("team_id") {
         start = start.team(team);
+    }
+    if let Some(priority) = params.text("priority") {
+        let Some(priority) = Priority::from_name(priority) else {
+            let detail = format!("`{priority}` is not a priority; one of critical, interactive, batch");
+            return Err(Problem::bad_request("query_invalid", detail));
+        };
+        start = start.priority(priority);
     }
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
     let key = header("idempotency-key").or_else(|| header("x-idempotency-key"));

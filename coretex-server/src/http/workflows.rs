@@ -11,7 +11,7 @@ use serde_json::{Map, json};
 use super::{
     Api, Problem,
     auth::Caller,
-    extract::{Ids, Params, json, read, strip_nulls},
+    extract::{Ids, Params, document, strip_nulls},
     shape,
 };
 
@@ -41,16 +41,7 @@ pub(super) async fn put(
     caller: Caller,
     request: Request,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let (bytes, yaml) = read(request, &()).await?;
-    let value = if yaml {
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|_| Problem::bad_request("document_invalid", "the body is not UTF-8"))?;
-        let parsed = coretex_core::value::document::parse_yaml("body", text);
-        parsed.map(Some).map_err(|error| Problem::bad_request(error.code(), error.to_string()))?
-    } else {
-        json(&bytes)?
-    };
-    let Some(mut value) = value else {
+    let Some(mut value) = document(request).await? else {
         return Err(Problem::bad_request("body_missing", "the body is empty; send a workflow definition"));
     };
     tidy(&mut value);

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod approvals;
+mod concurrency;
 mod dead_letters;
 mod events;
 mod jobs;
 mod refusals;
 mod rig;
 mod runs;
+mod schedules;
 mod workflows;

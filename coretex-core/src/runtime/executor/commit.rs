@@ -31,7 +31,7 @@ impl Executor {
             if let (Some(Wake::At(due)), Work::Input(Input::Run(RunInput::Tick) | Input::Job(JobInput::Tick))) =
                 (wake, &command.work)
             {
-                let _gone = self.shared.timers.send(Arm { due, aggregate: aggregate.clone() });
+                let _gone = self.shared.timers.send(Arm::run(due, aggregate.clone()));
             }
             return self.answer_in_order(command, Ok(()));
         }
@@ -59,6 +59,8 @@ impl Executor {
                     effects: transition.effects,
                     outbox: prepared.outbox,
                     arm: prepared.arm,
+                    gate: prepared.gate,
+                    schedule: prepared.schedule,
                     answer: Ok(()),
                 });
                 self.rearm(&aggregate);
@@ -78,14 +80,7 @@ impl Executor {
                     // Batches before it are on their way: decided again when they are done, and refused then.
                     entry.refused = None;
                     entry.phase = Phase::Draining;
-                    entry.pending.push_back(Pending {
-                        command,
-                        sent: false,
-                        effects: Vec::new(),
-                        outbox: Vec::new(),
-                        arm: None,
-                        answer: Ok(()),
-                    });
+                    entry.pending.push_back(Pending::without_batch(command, Ok(())));
                 }
             }
         }

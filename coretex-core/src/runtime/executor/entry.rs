@@ -9,7 +9,7 @@ use super::Command;
 use crate::{
     plane::State,
     ports::{Key, StoreError},
-    runtime::{PlaneError, batch::Kept},
+    runtime::{PlaneError, batch::Kept, keys::Gate},
     workflow::{Run, RunEffect},
 };
 
@@ -22,7 +22,27 @@ pub(super) struct Pending {
     pub(super) effects: Vec<RunEffect>,
     pub(super) outbox: Vec<(usize, Key)>,
     pub(super) arm: Option<Timestamp>,
+    /// A line to look at, because a place may have come free.
+    pub(super) gate: Option<Gate>,
+    /// A schedule to look at, because a run of it ended.
+    pub(super) schedule: Option<Key>,
     pub(super) answer: Result<(), PlaneError>,
+}
+
+impl Pending {
+    /// Something without a batch of its own, that waits for those before it.
+    pub(super) const fn without_batch(command: Command, answer: Result<(), PlaneError>) -> Self {
+        Self {
+            command,
+            sent: false,
+            effects: Vec::new(),
+            outbox: Vec::new(),
+            arm: None,
+            gate: None,
+            schedule: None,
+            answer,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,9 +8,10 @@ use crate::{
     runtime::{
         PlaneError,
         batch::Kept,
+        concurrency, keepers,
         keys::AggregateId,
         load::Loaded,
-        outbound,
+        outbound, schedules,
         shared::{Reply, Work},
         timers::Arm,
     },
@@ -48,9 +49,17 @@ impl Executor {
         match entry.state.as_ref().map(State::wake) {
             // The batch may have been applied, and what follows from it was left undone.
             Some(wake) if unsure => {
+                if let Some(State::Run(run)) = &entry.state {
+                    if let Some(gate) = concurrency::gate_of(run) {
+                        concurrency::nudge(&self.shared, gate);
+                    }
+                    if let Some(schedule) = schedules::origin(run) {
+                        keepers::nudge(&self.shared, schedule);
+                    }
+                }
                 if let Wake::At(due) = wake {
                     // The service reads what it missed from the store.
-                    let _gone = self.shared.timers.send(Arm { due, aggregate: aggregate.clone() });
+                    let _gone = self.shared.timers.send(Arm::run(due, aggregate.clone()));
                 }
                 self.shared.spawn(outbound::empty_outbox(self.shared.clone(), aggregate.clone()));
                 if wake != Wake::Never {

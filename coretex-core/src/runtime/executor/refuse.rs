@@ -6,6 +6,7 @@ use super::{Executor, FIRST_WAIT, answer, entry::Phase};
 use crate::{
     ports::{StoreError, StoreErrorKind},
     runtime::{
+        concurrency,
         keys::{self, AggregateId},
         shared::{Reply, Work},
     },
@@ -50,10 +51,15 @@ impl Executor {
         let mut again = VecDeque::new();
         for (place, mut command) in entry.redo.drain(..).enumerate() {
             command.tries += 1;
+            if blamed == place && error.kind() == StoreErrorKind::Ceiling && matches!(command.work, Work::Start { .. })
+            {
+                self.shared.spawn(concurrency::turned_away(self.shared.clone(), command));
+                continue;
+            }
             tries = tries.max(command.tries);
             let hopeless = match error.kind() {
                 // What was decided after it is not to blame.
-                StoreErrorKind::Invalid => blamed == place,
+                StoreErrorKind::Invalid | StoreErrorKind::Ceiling => blamed == place,
                 kind => matches!(kind, StoreErrorKind::Closed | StoreErrorKind::Corrupt),
             };
             let impatient =

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     plane::State,
-    runtime::{PlaneError, keys::AggregateId, outbound, shared::Work, timers::Arm},
+    runtime::{PlaneError, concurrency, keepers, keys::AggregateId, outbound, shared::Work, timers::Arm},
     workflow::{Run, RunEffect, Wake},
 };
 
@@ -19,14 +19,7 @@ impl Executor {
         if let Some(entry) = self.entries.get_mut(&aggregate)
             && !entry.pending.is_empty()
         {
-            entry.pending.push_back(Pending {
-                command,
-                sent: false,
-                effects: Vec::new(),
-                outbox: Vec::new(),
-                arm: None,
-                answer: result,
-            });
+            entry.pending.push_back(Pending::without_batch(command, result));
             return;
         }
         answer(command.reply, result, &aggregate);
@@ -36,14 +29,7 @@ impl Executor {
     pub(super) fn enqueue_effects(&mut self, command: Command, effects: Vec<RunEffect>) {
         let aggregate = command.aggregate.clone();
         let Some(entry) = self.entries.get_mut(&aggregate) else { return };
-        entry.pending.push_back(Pending {
-            command,
-            sent: false,
-            effects,
-            outbox: Vec::new(),
-            arm: None,
-            answer: Ok(()),
-        });
+        entry.pending.push_back(Pending { effects, ..Pending::without_batch(command, Ok(())) });
         self.settle(&aggregate);
     }
 
@@ -69,7 +55,13 @@ impl Executor {
             let Some(pending) = entry.pending.pop_front() else { break };
             if let Some(due) = pending.arm {
                 // The service reads what it missed from the store.
-                let _gone = self.shared.timers.send(Arm { due, aggregate: aggregate.clone() });
+                let _gone = self.shared.timers.send(Arm::run(due, aggregate.clone()));
+            }
+            if let Some(schedule) = pending.schedule {
+                keepers::nudge(&self.shared, schedule);
+            }
+            if let Some(gate) = pending.gate {
+                concurrency::nudge(&self.shared, gate);
             }
             outbound::act(&self.shared, aggregate, pending.effects, pending.outbox, &mut self.local);
             answer(pending.command.reply, pending.answer, aggregate);

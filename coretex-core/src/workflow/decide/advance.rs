@@ -133,7 +133,7 @@ impl Machine<'_> {
             Cause::Failed { step: None, .. } => ("coretex".into(), "the run failed".into()),
         };
         let under_way = crate::workflow::fold::under_way(&self.draft, MAIN);
-        if under_way.is_empty() && !self.has_finally() && !self.undoes_something() {
+        if self.draft.core().queued || (under_way.is_empty() && !self.has_finally() && !self.undoes_something()) {
             return self.end_as(cause);
         }
         self.withdraw_questions(&under_way);

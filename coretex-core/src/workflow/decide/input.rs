@@ -27,6 +27,7 @@ impl Machine<'_> {
             RunInput::Stored { step, attempt, result } => self.take_stored(&step, attempt, result),
             RunInput::Child { step, attempt, end } => self.take_child(&step, attempt, end),
             RunInput::Tick => self.take_tick(),
+            RunInput::Admit => self.take_admission(),
             RunInput::Cancel { by, reason } => {
                 if !self.is_over() && self.draft.core().phase == Phase::Forward {
                     self.unwind(Cause::Cancelled { by, reason });

@@ -111,6 +111,8 @@ pub enum RunInput {
     },
     /// Time has passed; `now` is among the facts.
     Tick,
+    /// There may be a place for it under its workflow's rule of concurrency: it takes one, or its batch is refused.
+    Admit,
     /// It shall stop.
     Cancel {
         /// By whom.
@@ -254,6 +256,9 @@ pub enum Rejected {
     /// The run's input is not an object.
     #[error("the input of a run is an object, not {0}")]
     InputNotObject(&'static str),
+    /// The workflow's `concurrency.key` gives no key for the input.
+    #[error("`concurrency.key` cannot be used: {0}")]
+    ConcurrencyKey(String),
     /// The job cannot take the input.
     #[error(transparent)]
     Job(#[from] job::Rejected),
@@ -267,6 +272,7 @@ impl Rejected {
             Self::UnknownStep { .. } => "step_not_found",
             Self::NotWaiting { .. } | Self::WaitsForOther { .. } => "step_not_waiting",
             Self::DataInvalid { .. } => "step_data_invalid",
+            Self::ConcurrencyKey(_) => "concurrency_key_invalid",
             Self::SignalTooLate => "run_ended",
             Self::TooManySignals(_) => "too_many_signals",
             Self::InputInvalid { .. } | Self::InputNotObject(_) | Self::InputTooLarge(_) => "run_input_invalid",
@@ -336,7 +342,7 @@ impl Run {
     #[must_use]
     pub fn job(&self, id: &job::JobId) -> Option<(Arc<job::JobSpec>, job::Job)> {
         let (_, step, _) = id.step_parts()?;
-        let slot = self.slot(step)?;
+        let slot = self.find(step)?;
         let step = self.steps.get(slot)?;
         let mut job = step.job.as_deref().filter(|job| job.id == *id)?.clone();
         if job.output.is_none() {

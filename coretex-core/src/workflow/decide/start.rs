@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Machine, Rejected, Todo, Transition};
+use super::{Machine, Rejected, Transition};
 use crate::{
     job::{Facts, Priority, RunId, job_after},
     value::Value,
-    workflow::{Origin, ParentRun, RestoredState, Run, RunEvent, Workflow},
+    workflow::{Origin, ParentRun, RestoredState, Run, RunEvent, Workflow, fold::RunMut},
 };
 
 /// What a new run is given.
@@ -24,8 +24,10 @@ pub struct StartRun {
     pub labels: Arc<BTreeMap<String, String>>,
     /// The key under which a repeated start finds the same run.
     pub idempotency_key: Option<Arc<str>>,
-    /// How urgent its jobs are; what the input says when absent.
+    /// How urgent its jobs are; what the input's `priority` names when absent.
     pub priority: Option<Priority>,
+    /// It shall wait for a place under the workflow's rule of concurrency, rather than begin.
+    pub queued: bool,
     /// When it is given up at the latest, whatever its workflow says.
     pub deadline_at: Option<jiff::Timestamp>,
     /// No effect of it leaves the process.
@@ -48,6 +50,7 @@ impl StartRun {
             labels: Arc::default(),
             idempotency_key: None,
             priority: None,
+            queued: false,
             deadline_at: None,
             dry_run: false,
             parent: None,
@@ -75,6 +78,9 @@ pub fn start(workflow: &Arc<Workflow>, start: StartRun, facts: &Facts<'_>) -> Re
     }
     let text = |key: &str| input.get(key).and_then(Value::as_str);
     let priority = start.priority.or_else(|| text("priority").and_then(Priority::from_name)).unwrap_or_default();
+    let slot = workflow.concurrency().map(|rule| rule.slot(workflow.id(), &input)).transpose();
+    let slot = slot.map_err(|error| Rejected::ConcurrencyKey(error.to_string()))?;
+    let queued = start.queued && slot.is_some();
     let memory_id = text("memory_id").map_or_else(|| format!("run:{}", start.id).into(), Arc::from);
     let own = workflow.timeout().map(|timeout| job_after(facts.now, timeout));
     let (origin, state) = start.restored.unzip();
@@ -93,18 +99,33 @@ pub fn start(workflow: &Arc<Workflow>, start: StartRun, facts: &Facts<'_>) -> Re
         priority,
         memory_id,
         idempotency_key: start.idempotency_key,
-        deadline_at: own.into_iter().chain(start.deadline_at).min(),
+        // The time of its workflow begins when it does.
+        deadline_at: own.filter(|_| !queued).into_iter().chain(start.deadline_at).min(),
         dry_run: start.dry_run,
         parent: start.parent,
         origin,
+        slot,
+        queued,
     });
-    match state {
-        Some(state) => {
-            machine.record(RunEvent::RunRestored { state });
-            machine.resume();
-        }
-        None => machine.todo.extend(workflow.roots().iter().map(|root| Todo::Begin(*root))),
+    if let Some(state) = state {
+        machine.record(RunEvent::RunRestored { state });
     }
-    machine.advance();
+    if !queued {
+        machine.resume();
+        machine.advance();
+    }
     Ok(machine.finish())
+}
+
+impl Machine<'_> {
+    /// It has waited long enough. One that does not wait is not concerned.
+    pub(super) fn take_admission(&mut self) {
+        if !self.draft.core().queued || self.is_over() {
+            return;
+        }
+        let own = self.workflow.timeout().map(|timeout| job_after(self.facts.now, timeout));
+        let deadline_at = own.into_iter().chain(self.draft.core().deadline_at).min();
+        self.record(RunEvent::RunAdmitted { deadline_at });
+        self.resume();
+    }
 }

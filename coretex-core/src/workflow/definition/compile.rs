@@ -105,6 +105,9 @@ impl Compiler {
                 options = options.with_step_schema(&entry.name, &schema);
             }
         }
+        let concurrency =
+            crate::workflow::concurrency::compile(spec.concurrency.as_ref(), &options, &mut self.problems);
+        let triggers = crate::workflow::trigger::compile(&spec.triggers, &options, &mut self.problems);
         let rooted = Rooted::new(options);
         let output = self.template("output", spec.output.as_ref(), &rooted.plain, &mut References::default());
         let mut steps = Vec::with_capacity(layout.entries.len());
@@ -139,6 +142,8 @@ impl Compiler {
             index,
             input_schema,
             output,
+            concurrency,
+            triggers,
             warnings: Vec::new(),
         })
     }

@@ -21,7 +21,7 @@ use std::{
 
 pub(super) use kinds::duration_of;
 
-use super::{DefinitionError, Problem, RetrySpec, StepType, StorageOp, TimeoutCounts, WorkflowSpec};
+use super::{Concurrency, DefinitionError, Problem, RetrySpec, StepType, StorageOp, TimeoutCounts, Trigger, WorkflowSpec};
 use crate::{
     job::{StepId, StepRunId, TenantId, Topic, WorkflowId},
     policy::JobMeta,
@@ -40,6 +40,8 @@ pub struct Workflow {
     index: HashMap<Box<str>, usize>,
     input_schema: Option<Schema>,
     output: Option<Template>,
+    pub(super) concurrency: Option<Concurrency>,
+    pub(super) triggers: BTreeMap<String, Trigger>,
     warnings: Vec<Problem>,
 }
 

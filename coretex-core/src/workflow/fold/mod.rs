@@ -66,6 +66,12 @@ pub(super) fn evolve_at(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, 
 fn about_run(run: &mut impl RunMut, at: Timestamp, event: &RunEvent) {
     match event {
         RunEvent::RunStarted { .. } => run::started(run.core_mut(), at, event),
+        RunEvent::RunAdmitted { deadline_at } => {
+            let core = run.core_mut();
+            core.queued = false;
+            core.admitted_at = Some(at);
+            core.deadline_at = *deadline_at;
+        }
         RunEvent::RunRestored { state } => run::restored(run, state),
         RunEvent::SignalReceived { name, id, payload, .. } => {
             let signals = Arc::make_mut(&mut run.core_mut().signals);

@@ -35,6 +35,8 @@ pub(super) fn started(core: &mut RunCore, at: Timestamp, event: &RunEvent) {
         dry_run,
         parent,
         origin,
+        slot,
+        queued,
         ..
     } = event
     else {
@@ -55,7 +57,9 @@ pub(super) fn started(core: &mut RunCore, at: Timestamp, event: &RunEvent) {
         dry_run: *dry_run,
         parent: parent.clone(),
         origin: origin.clone(),
+        slot: slot.clone(),
     }));
+    core.queued = *queued;
     core.context = Arc::new(Value::Object(serde_json::Map::new()));
     core.deadline_at = *deadline_at;
     core.status = RunStatus::Running;
@@ -158,8 +162,12 @@ pub(super) fn settle_status(run: &mut impl RunMut, at: Timestamp) {
     if core.status.is_terminal() || core.info.is_none() {
         return;
     }
-    core.status = if core.waiting > 0 { RunStatus::Waiting } else { RunStatus::Running };
-    if !stands || core.phase != Phase::Forward {
+    core.status = match core.waiting {
+        _ if core.queued => RunStatus::Pending,
+        0 => RunStatus::Running,
+        _ => RunStatus::Waiting,
+    };
+    if core.queued || !stands || core.phase != Phase::Forward {
         return;
     }
     match (core.is_passive(), core.deadline_at, core.time_left) {

@@ -12,7 +12,7 @@ use super::RunStatus;
 use crate::{
     job::{Failure, Priority, RunId, TenantId},
     value::Value,
-    workflow::{Cause, Origin, ParentRun},
+    workflow::{Cause, Origin, ParentRun, Slot},
 };
 
 /// What is fixed when a run starts.
@@ -36,6 +36,9 @@ pub(in crate::workflow) struct RunInfo {
     pub(in crate::workflow) parent: Option<Arc<ParentRun>>,
     #[serde(default)]
     pub(in crate::workflow) origin: Option<Arc<Origin>>,
+    /// What it claims under its workflow's rule of concurrency.
+    #[serde(default)]
+    pub(in crate::workflow) slot: Option<Slot>,
 }
 
 /// What a run does.
@@ -73,6 +76,12 @@ pub(in crate::workflow) struct RunCore {
     pub(in crate::workflow) info: Option<Arc<RunInfo>>,
     pub(in crate::workflow) status: RunStatus,
     pub(in crate::workflow) phase: Phase,
+    /// It waits for a place under its workflow's rule of concurrency.
+    #[serde(default)]
+    pub(in crate::workflow) queued: bool,
+    /// When it got one after waiting.
+    #[serde(default)]
+    pub(in crate::workflow) admitted_at: Option<Timestamp>,
     pub(in crate::workflow) context: Arc<Value>,
     #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
     pub(in crate::workflow) output: Option<Arc<Value>>,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Block, Phase, RunCore, RunStatus, StepRun};
 use crate::{
-    job::{Failure, RunId, StepRunId, TenantId},
+    job::{Failure, Priority, RunId, StepRunId, TenantId},
     value::Value,
     workflow::{
         Cause, Origin, ParentRun, RestoredState, StoredEvent, Workflow,
@@ -62,6 +62,8 @@ pub enum Wake {
     At(Timestamp),
     /// A human, a signal, or another run whose end is announced to it.
     Human,
+    /// A place under its workflow's rule of concurrency, given to it when another run ends.
+    Slot,
 }
 
 impl Run {
@@ -222,10 +224,17 @@ impl Run {
         self.core.is_dry_run()
     }
 
+    /// How urgent its jobs are.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        self.core.info.as_ref().map(|info| info.priority).unwrap_or_default()
+    }
+
     /// Its labels.
     #[must_use]
-    pub fn labels(&self) -> Option<&BTreeMap<String, String>> {
-        self.core.info.as_ref().map(|info| &*info.labels)
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        self.core.info.as_ref().map_or(&NONE, |info| &info.labels)
     }
 
     /// The team within the tenant.
@@ -267,10 +276,10 @@ impl Run {
     /// The step run `id`, as in `fetch` or `scan[2]`. O(depth), and O(iterations) inside of a loop.
     #[must_use]
     pub fn step(&self, id: &str) -> Option<&StepRun> {
-        self.steps.get(self.slot(id)?)
+        self.steps.get(self.find(id)?)
     }
 
-    pub(in crate::workflow) fn slot(&self, id: &str) -> Option<usize> {
+    pub(in crate::workflow) fn find(&self, id: &str) -> Option<usize> {
         fold::locate(self, &StepRunId::parse(id).ok()?)
     }
 
@@ -312,6 +321,9 @@ impl Run {
     pub fn wake(&self) -> Wake {
         if self.core.status.is_terminal() || self.core.info.is_none() {
             return Wake::Never;
+        }
+        if self.core.queued {
+            return Wake::Slot;
         }
         if self.core.in_flight > 0 || self.core.asking > 0 {
             return Wake::Hot;

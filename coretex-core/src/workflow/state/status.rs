@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    /// Not started.
+    /// Not started, or waiting for a place under its workflow's rule of concurrency.
     #[default]
     Pending,
     /// Under way.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::schedules::Schedules;
+
 /// The command line of a coretex server.
 #[derive(Debug, Parser)]
 #[command(name = "coretexctl", version, max_term_width = 100)]
@@ -44,6 +46,9 @@ pub(crate) enum Command {
     /// Jobs given up.
     #[command(subcommand)]
     Dlq(Dlq),
+    /// Workflows started by the clock.
+    #[command(subcommand, visible_alias = "schedule")]
+    Schedules(Schedules),
     /// Workers.
     #[command(subcommand)]
     Worker(Worker),
@@ -121,6 +126,9 @@ pub(crate) enum Run {
         /// Start at most one run under this key.
         #[arg(long, value_name = "KEY")]
         idempotency_key: Option<String>,
+        /// How urgent it is: critical, interactive or batch.
+        #[arg(long)]
+        priority: Option<String>,
         /// Follow it to its end.
         #[arg(long)]
         watch: bool,
@@ -136,6 +144,12 @@ pub(crate) enum Run {
         /// Most runs.
         #[arg(long, default_value_t = 20)]
         limit: u32,
+    },
+    /// List runs that wait for a place under their concurrency key.
+    Queued {
+        /// Only under this key.
+        #[arg(long)]
+        key: Option<String>,
     },
     /// Show a run and its steps.
     Get {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     args::{Approval, Command, Dlq, Job, Question, Run, Step, StepOf, Worker, Workflow},
     print::{Table, pretty, text},
-    watch,
+    schedules, watch,
 };
 
 pub(crate) async fn call(client: &Client, command: Command, json: bool) -> anyhow::Result<ExitCode> {
@@ -23,6 +23,7 @@ pub(crate) async fn call(client: &Client, command: Command, json: bool) -> anyho
         Command::Job(verb) => job(client, verb, json).await?,
         Command::Approval(verb) => approval(client, verb, json).await?,
         Command::Dlq(verb) => dlq(client, verb, json).await?,
+        Command::Schedules(verb) => schedules::call(client, verb, json).await?,
         Command::Worker(Worker::List) => {
             let workers = client.get("/api/v1/workers").await?;
             show(&workers, json, || {
@@ -99,13 +100,17 @@ async fn workflow(client: &Client, verb: Workflow, json: bool) -> anyhow::Result
 
 async fn run(client: &Client, verb: Run, json: bool) -> anyhow::Result<ExitCode> {
     match verb {
-        Run::Start { workflow, input, idempotency_key, watch: follow } => {
+        Run::Start { workflow, input, idempotency_key, priority, watch: follow } => {
             let input = input.map(|given| read_input(&given)).transpose()?.unwrap_or_else(|| json!({}));
             let mut sent = Sent::json(&input);
             if let Some(key) = idempotency_key {
                 sent = sent.header("idempotency-key", key);
             }
-            let answer = client.post(&format!("/api/v1/workflows/{}/runs", part(&workflow)), sent).await?;
+            let mut path = format!("/api/v1/workflows/{}/runs", part(&workflow));
+            if let Some(priority) = priority {
+                path.push_str(&format!("?priority={}", part(&priority)));
+            }
+            let answer = client.post(&path, sent).await?;
             show(&answer, json, || println!("{}", text(&answer, "run_id")));
             if follow {
                 return watch::follow(client, &text(&answer, "run_id"), json).await;
@@ -132,6 +137,19 @@ async fn run(client: &Client, verb: Run, json: bool) -> anyhow::Result<ExitCode>
                     ]);
                 }
                 table.print("no runs; start one with `coretexctl run start WORKFLOW`");
+            });
+        }
+        Run::Queued { key } => {
+            let key = key.map(|key| format!("&key={}", part(&key))).unwrap_or_default();
+            let page = client.get(&format!("/api/v1/queued-starts?limit=1000{key}")).await?;
+            show(&page, json, || {
+                let mut table = Table::new(["RUN", "WORKFLOW", "KEY", "PRIORITY", "SINCE"]);
+                for item in page.get("items").map(items).into_iter().flatten() {
+                    let since = text(item, "queued_at").chars().take(19).collect();
+                    let cell = |name| text(item, name);
+                    table.row([cell("run_id"), cell("workflow_id"), cell("key"), cell("priority"), since]);
+                }
+                table.print("no run waits for a place");
             });
         }
         Run::Get { id } => {
@@ -281,11 +299,11 @@ async fn dlq(client: &Client, verb: Dlq, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn show(value: &Value, json: bool, lines: impl FnOnce()) {
+pub(crate) fn show(value: &Value, json: bool, lines: impl FnOnce()) {
     if json { pretty(value) } else { lines() }
 }
 
-fn items(value: &Value) -> &[Value] {
+pub(crate) fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 

@@ -6,6 +6,7 @@ mod args;
 mod call;
 mod expr;
 mod print;
+mod schedules;
 mod watch;
 
 use std::process::ExitCode;
