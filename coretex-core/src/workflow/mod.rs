@@ -27,6 +27,7 @@
 mod check;
 mod decide;
 mod definition;
+mod diff;
 mod draft;
 mod event;
 mod evolve;
@@ -41,6 +42,7 @@ mod view;
 pub use check::{DefinitionError, Problem};
 pub use decide::{Records, Rejected, RunEffect, RunInput, StartRun, Transition, decide, outstanding, start};
 pub use definition::{Step, StepKind, Workflow};
+pub use diff::{DefinitionDiff, Edge, FieldChange, Rename, RunImpact, StepChange, diff};
 pub use event::{RunEvent, StoredEvent};
 pub use spec::{RetrySpec, StepSpec, StepType, WorkflowSpec};
 pub use state::{Run, RunStatus, StepRun, StepStatus, Wake};
