@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::keys::{self, AggregateId};
+use super::{
+    index,
+    keys::{self, AggregateId},
+};
 use crate::{
     job::{ApprovalRequest, DeadLetter, Effect},
     plane::{Event, State, Transition},
@@ -84,9 +87,7 @@ pub(super) fn prepare(
             && let Some(summary) = RunSummary::of(run)
         {
             let view = encode(&summary)?;
-            if kept.status.is_none() {
-                batch.push(put_view(keys::run_of(&summary.workflow_id, &summary.id), Bytes::from_static(b"1")));
-            }
+            index::changed(&mut batch, &summary, kept.status);
             batch.push(put_view(keys::run(&summary.id), view));
             kept.status = Some(run.status());
         }
@@ -180,11 +181,11 @@ fn unencodable(error: &serde_json::Error) -> StoreError {
     StoreError::invalid(format!("a record cannot be written as JSON: {error}"))
 }
 
-const fn put(key: crate::ports::Key, value: Bytes) -> Op {
+pub(super) const fn put(key: crate::ports::Key, value: Bytes) -> Op {
     Op::Put { key, value, condition: Condition::Always, class: WriteClass::Exact }
 }
 
-const fn put_view(key: crate::ports::Key, value: Bytes) -> Op {
+pub(super) const fn put_view(key: crate::ports::Key, value: Bytes) -> Op {
     Op::Put { key, value, condition: Condition::Always, class: WriteClass::View }
 }
 

@@ -769,7 +769,7 @@ impl Executor {
     }
 
     fn take_loaded(&mut self, loaded: Loaded) {
-        let Loaded { aggregate, result, existing, idempotency, busy: _reading } = loaded;
+        let Loaded { aggregate, result, deleted, existing, idempotency, busy: _reading } = loaded;
         let Some(entry) = self.entries.get_mut(&aggregate) else { return };
         match result {
             Ok(Some((state, snapshot_at))) => {
@@ -822,6 +822,11 @@ impl Executor {
             match (&existing, &command.work) {
                 (Some(existing), Work::Start { .. }) if command.tries > 0 && existing.id() != aggregate.id() => {
                     answer(command.reply, Ok(()), existing);
+                }
+                (_, Work::Start { .. }) if deleted => {
+                    let message = format!("run `{}` was deleted; its id is not used again", aggregate.id());
+                    let refused = PlaneError::new(PlaneErrorKind::Conflict, "run_deleted", message);
+                    answer(command.reply, Err(refused), &aggregate);
                 }
                 _ => self.decide(command, &*policy),
             }

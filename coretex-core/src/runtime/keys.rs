@@ -8,7 +8,13 @@
 //! | `approvals/<tenant>/<id>` | a question that waits for a human | while it waits |
 //! | `outbox/<kind>/<id>/<head>/<n>` | an effect that may not have happened yet | until it has |
 //! | `definitions/<digest>`, `workflows/<id>` | definitions by content and by name | until deleted |
-//! | `runs/<id>`, `runs-of/<workflow>/<id>` | what lists show (view) | with the run |
+//! | `versions/<workflow>/<n>`, `version-of/<workflow>/<digest>` | what was stored under a name, and its number | until pruned |
+//! | `pins/<digest>` | counter: runs that pin the definition; `pruned` when it was removed | with the definition |
+//! | `runs/<id>` | what lists show (view) | with the run |
+//! | `runs-at/<tenant>/<µs>/<id>`, `runs-of/<workflow>/<µs>/<id>` | runs by creation (view) | with the run |
+//! | `by-status/<tenant>/<shelf>/<µs>/<id>` | runs by status (view): `live`, `waiting` besides, or how they ended | with the run |
+//! | `by-label/<tenant>/<hash>/<µs>/<id>` | runs by label (view) | with the run |
+//! | `live-of/<workflow>/<digest>/<run>` | runs that have not ended, by what they pin | while that is so |
 //! | `snapshots/<kind>/<id>` | a state at some event (view) | with the aggregate |
 //! | `dlq/<job>`, `dlq-by-time/<µs>/<job>` | jobs given up | until retried or deleted |
 //! | `idempotency/<tenant>/<key>` | the run that a key started | seven days |
@@ -16,6 +22,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use crate::ports::Key;
 
@@ -33,7 +40,7 @@ impl AggregateId {
         }
     }
 
-    const fn kind(&self) -> &'static str {
+    pub(super) const fn kind(&self) -> &'static str {
         match self {
             Self::Run(_) => "run",
             Self::Job(_) => "job",
@@ -85,6 +92,8 @@ pub(super) const TIMERS: &str = "timers/";
 pub(super) const OUTBOX: &str = "outbox/";
 pub(super) const WORKFLOWS: &str = "workflows/";
 pub(super) const RUNS: &str = "runs/";
+pub(super) const VERSIONS: &str = "versions/";
+pub(super) const BY_STATUS: &str = "by-status/";
 pub(super) const DEAD_LETTERS_BY_TIME: &str = "dlq-by-time/";
 pub(super) const APPROVALS: &str = "approvals/";
 
@@ -111,12 +120,56 @@ pub(super) fn run(id: &str) -> Key {
     format!("{RUNS}{id}").into()
 }
 
+/// What the keys of a workflow's versions begin with.
+pub(super) fn versions(workflow: &str) -> String {
+    format!("{VERSIONS}{workflow}/")
+}
+
+pub(super) fn version(workflow: &str, number: u64) -> Key {
+    format!("{VERSIONS}{workflow}/{number:010}").into()
+}
+
+pub(super) fn version_of(workflow: &str, digest: &str) -> Key {
+    format!("version-of/{workflow}/{digest}").into()
+}
+
+pub(super) fn pins(digest: &str) -> Key {
+    format!("pins/{digest}").into()
+}
+
+pub(super) fn runs_at(tenant: &str) -> String {
+    format!("runs-at/{tenant}/")
+}
+
 pub(super) fn runs_of(workflow: &str) -> String {
     format!("runs-of/{workflow}/")
 }
 
-pub(super) fn run_of(workflow: &str, id: &str) -> Key {
-    format!("runs-of/{workflow}/{id}").into()
+pub(super) fn by_status(tenant: &str, shelf: &str) -> String {
+    format!("{BY_STATUS}{tenant}/{shelf}/")
+}
+
+/// Labels are free text of any length, so the key holds a hash; whoever reads it compares the text itself.
+pub(super) fn by_label(tenant: &str, name: &str, value: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update((name.len() as u64).to_be_bytes());
+    hash.update(name.as_bytes());
+    hash.update(value.as_bytes());
+    let hash = hash.finalize();
+    format!("by-label/{tenant}/{}/", crate::value::json::hex(hash.get(..16).unwrap_or_default()))
+}
+
+pub(super) fn live_of(workflow: &str) -> String {
+    format!("live-of/{workflow}/")
+}
+
+/// What the keys of the live runs that pin one definition begin with.
+pub(super) fn live_on(workflow: &str, digest: &str) -> String {
+    format!("live-of/{workflow}/{digest}/")
+}
+
+pub(super) fn live(workflow: &str, digest: &str, run: &str) -> Key {
+    format!("live-of/{workflow}/{digest}/{run}").into()
 }
 
 pub(super) fn approval(tenant: &str, id: &str) -> Key {

@@ -15,11 +15,14 @@ use crate::{
     governance::Principal,
     job::{Answer, DeadLetter, JobId, JobInput, JobSpec, RunId, StepId, WorkflowId},
     plane::Input,
-    ports::{Batch, Blobs, Bus, Clock, Condition, PolicyEngine, Store},
+    ports::{Batch, Blobs, Bus, Clock, PolicyEngine, Store},
     scheduler::Routes,
     value::Value,
     workflow::{Run, RunInput, StartRun, Workflow, WorkflowSpec},
 };
+
+/// Most labels of one run: each is an entry in an index.
+const MAX_LABELS: usize = 64;
 
 /// A running control plane. Cloning shares it; when the last clone is dropped, its tasks end where they are, as in a
 /// crash. [`ControlPlane::shutdown`] ends it in order.
@@ -124,56 +127,13 @@ impl ControlPlane {
         self.shared().workers.live(self.shared().now())
     }
 
-    /// Stores a definition under its id; runs that are under way keep the one that they started with. Fields about
-    /// origin (`created_at`, `updated_at`, `created_by`) are filled in.
+    /// Stores a definition under its id; runs that are under way keep the one that they started with. As
+    /// [`ControlPlane::store_workflow`], which says what version it became.
     ///
     /// # Errors
     /// When the workflow belongs to another tenant than the principal, or the store refuses.
     pub async fn put_workflow(&self, principal: &Principal, workflow: Workflow) -> Result<Arc<Workflow>, PlaneError> {
-        check_tenant(principal, workflow.tenant().as_str())?;
-        let shared = self.shared();
-        let key = keys::workflow(workflow.id().as_str());
-        loop {
-            let old = shared.store.get(&key).await?;
-            let stored: Option<WorkflowSpec> = match &old {
-                Some(entry) => Some(
-                    serde_json::from_slice(&entry.value)
-                        .map_err(|error| PlaneError::damaged(&format!("workflow `{}`", workflow.id()), &error))?,
-                ),
-                None => None,
-            };
-            if let Some(stored) = &stored
-                && !stored.org_id.is_empty()
-            {
-                check_tenant(principal, &stored.org_id)?;
-            }
-            let now = shared.now().to_string();
-            let mut spec = workflow.spec().clone();
-            spec.org_id = workflow.tenant().to_string();
-            spec.created_at =
-                stored.as_ref().and_then(|stored| stored.created_at.clone()).or_else(|| Some(now.clone()));
-            if spec.created_by.is_empty() {
-                spec.created_by = stored.map(|stored| stored.created_by).unwrap_or_else(|| principal.id.to_string());
-            }
-            spec.updated_at = Some(now);
-            let compiled = Arc::new(Workflow::compile("workflow", spec)?);
-            let document = batch::encode(compiled.spec())?;
-            let condition = old.map_or(Condition::Absent, |entry| Condition::Version(entry.version));
-            let batch = Batch::new().put(key.clone(), document.clone(), condition).put(
-                keys::definition(compiled.digest()),
-                document,
-                Condition::Always,
-            );
-            match commit_one(shared, batch).await {
-                // Somebody stored it at the same moment: theirs first, then ours.
-                Err(error) if error.kind() == PlaneErrorKind::Conflict => {}
-                Err(error) => return Err(error),
-                Ok(()) => {
-                    shared.definitions.remember(&compiled);
-                    return Ok(compiled);
-                }
-            }
-        }
+        Ok(self.store_workflow(principal, workflow, None).await?.workflow)
     }
 
     /// The definition stored under `id`.
@@ -194,15 +154,6 @@ impl ControlPlane {
         Ok(workflow)
     }
 
-    /// Removes the definition stored under `id`. Runs that are under way keep theirs.
-    ///
-    /// # Errors
-    /// When there is none, it belongs to another tenant, or the store refuses.
-    pub async fn delete_workflow(&self, principal: &Principal, id: &WorkflowId) -> Result<(), PlaneError> {
-        self.workflow(principal, id).await?;
-        commit_one(self.shared(), Batch::new().delete(keys::workflow(id.as_str()), Condition::Always)).await
-    }
-
     /// Starts a run. Answers when it is durable, its first jobs with it.
     ///
     /// # Errors
@@ -211,7 +162,14 @@ impl ControlPlane {
     pub async fn start(&self, principal: &Principal, request: StartRequest) -> Result<RunId, PlaneError> {
         let shared = self.shared();
         self.check_input(&request.input)?;
-        let workflow = self.workflow_to_start(principal, &request.workflow).await?;
+        let mut workflow = self.workflow_to_start(principal, &request.workflow).await?;
+        if let Some(version) = &request.version {
+            (_, workflow) = self.workflow_version(principal, &request.workflow, version).await?;
+        }
+        if request.labels.len() > MAX_LABELS {
+            let message = format!("the run has {} labels; at most {MAX_LABELS} are allowed", request.labels.len());
+            return Err(PlaneError::new(PlaneErrorKind::Invalid, "too_many_labels", message));
+        }
         if let Some(key) = &request.idempotency_key
             && (key.is_empty() || key.len() > 200 || key.chars().any(char::is_control))
         {
@@ -407,25 +365,6 @@ impl ControlPlane {
         commit_one(self.shared(), batch).await
     }
 
-    /// Removes a run that has ended: its events, its snapshot, its place in lists.
-    ///
-    /// # Errors
-    /// When there is no such run of the principal's tenant, it has not ended, or the store refuses.
-    pub async fn delete_run(&self, principal: &Principal, id: &RunId) -> Result<(), PlaneError> {
-        let run = self.run(principal, id).await?;
-        if !run.status().is_terminal() {
-            let message = format!("run `{id}` is {}; cancel it first", run.status().as_str());
-            return Err(PlaneError::new(PlaneErrorKind::Conflict, "run_not_ended", message));
-        }
-        let aggregate = AggregateId::Run(id.shared());
-        let batch = Batch::new()
-            .trim(aggregate.stream(), run.head() + 1)
-            .delete(aggregate.snapshot(), Condition::Always)
-            .delete(keys::run(id.as_str()), Condition::Always)
-            .delete(keys::run_of(run.workflow().id().as_str(), id.as_str()), Condition::Always);
-        commit_one(self.shared(), batch).await
-    }
-
     /// Finishes what is being committed, stops taking anything, closes the bus and the store. Work that workers have is
     /// handed out again at the next start. Shutting down twice is fine.
     ///
@@ -472,7 +411,7 @@ pub(super) fn check_tenant(principal: &Principal, tenant: &str) -> Result<(), Pl
     Err(PlaneError::new(PlaneErrorKind::Invalid, "tenant_mismatch", message))
 }
 
-async fn commit_one(shared: &Shared, batch: Batch) -> Result<(), PlaneError> {
+pub(super) async fn commit_one(shared: &Shared, batch: Batch) -> Result<(), PlaneError> {
     match shared.store.commit(vec![batch]).await.into_iter().next() {
         Some(Ok(_)) => Ok(()),
         Some(Err(error)) => Err(error.into()),

@@ -248,6 +248,18 @@ impl Run {
         &self.core.tenant
     }
 
+    /// The team within the tenant.
+    #[must_use]
+    pub const fn team(&self) -> &Arc<str> {
+        &self.core.team
+    }
+
+    /// Its labels.
+    #[must_use]
+    pub const fn labels(&self) -> &Arc<BTreeMap<String, String>> {
+        &self.core.labels
+    }
+
     /// How far it has come.
     #[must_use]
     pub const fn status(&self) -> RunStatus {

@@ -70,10 +70,11 @@ pub(super) async fn list(State(api): State<Api>, caller: Caller, params: Params)
     shape::check_tenant(&caller, params.text("org_id"))?;
     let query = RunQuery {
         workflow: params.text("workflow_id").map(WorkflowId::parse).transpose()?,
-        status: params.text("status").map(status).transpose()?,
+        statuses: params.text("status").map(status).transpose()?.into_iter().collect(),
         team: params.owned("team_id"),
         limit: params.limit(50)?,
         cursor: params.owned("cursor"),
+        ..RunQuery::default()
     };
     let (after, before) = (instant(&params, "updated_after")?, instant(&params, "updated_before")?);
     let page = api.plane.runs(&caller.0, query).await?;
