@@ -8,7 +8,7 @@ use coretex_core::{
     governance::Principal,
     job::{RunId, TenantId, WorkflowId},
     ports::Scan,
-    runtime::{PlaneError, StartRequest, StoredWorkflow, VersionRef, WorkflowVersion},
+    runtime::{PlaneError, RESTART_OF, StartRequest, StoredWorkflow, VersionRef, WorkflowVersion},
     testing::{FaultPlan, Reply, TestPlane, TestPlaneBuilder},
     workflow::{RunStatus, Workflow},
 };
@@ -47,6 +47,11 @@ async fn versions(plane: &TestPlane) -> Result<Vec<WorkflowVersion>, PlaneError>
 
 async fn roll_back(plane: &TestPlane, version: u64) -> Result<StoredWorkflow, PlaneError> {
     plane.ask(async |p| p.roll_back_workflow(plane.principal(), &id(), &version.into(), Some("back")).await).await
+}
+
+async fn restart(plane: &TestPlane, run: &RunId, version: Option<u64>) -> Result<RunId, PlaneError> {
+    let version = version.map(VersionRef::from);
+    plane.ask(async |p| p.restart_run_onto(plane.principal(), run, version.as_ref()).await).await
 }
 
 async fn keys(plane: &TestPlane, prefix: &str) -> Vec<String> {
@@ -236,4 +241,79 @@ fn a_workflow_in_use_is_not_deleted_unless_forced() {
         assert_eq!(keys(plane, "live-of/").await, Vec::<String>::new());
         Ok(())
     });
+}
+
+#[test]
+fn a_run_is_restarted_on_another_version_with_its_input_and_labels() {
+    tell(held(), async |plane| {
+        let request = StartRequest::new(id(), json!({"x": 7})).label("kind", "trial").team("red");
+        let old = plane.start_with(request).await?;
+        store(plane, "  only: {topic: job.b, input: '${input.x}'}", None).await?;
+        let new = restart(plane, &old, None).await?;
+        let end = plane.run_to_end(&new).await?;
+        assert_eq!(
+            (end.status(), end.input().as_ref(), &**end.team()),
+            (RunStatus::Succeeded, &json!({"x": 7}), "red")
+        );
+        let labels: Vec<_> = end.labels().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(labels, [("kind", "trial"), (RESTART_OF, old.as_str())]);
+        assert!(end.step("only").is_some());
+        assert_eq!(plane.run_state(&old).await?.status(), RunStatus::Cancelled);
+        assert_eq!(restart(plane, &old, None).await?, new, "asked twice, it is done once");
+        let back = restart(plane, &new, Some(1)).await?;
+        assert!(plane.run_state(&back).await?.step("hold").is_some());
+        assert_eq!(keys(plane, "restarts/").await, Vec::<String>::new());
+        Ok(())
+    });
+}
+
+#[test]
+fn what_cannot_be_restarted_is_left_alone() {
+    tell(held(), async |plane| {
+        let old = plane.start("w", json!({})).await?;
+        let strict = "id: w\ninput_schema: {type: object, required: [name]}\nsteps:\n  a: {topic: job.a}";
+        let strict = || Workflow::parse("w", strict).unwrap();
+        plane.ask(async |p| p.store_workflow(plane.principal(), strict(), None).await).await?;
+        assert_eq!(restart(plane, &old, None).await.unwrap_err().code(), "run_input_invalid");
+        assert_eq!(restart(plane, &old, Some(9)).await.unwrap_err().code(), "version_not_found");
+        assert!(!plane.run_state(&old).await?.status().is_terminal());
+
+        let new = restart(plane, &old, Some(1)).await?;
+        plane.ask(async |p| p.cancel_run(plane.principal(), &new, "").await).await?;
+        plane.ask(async |p| p.delete_run(plane.principal(), &new).await).await?;
+        assert_eq!(restart(plane, &old, Some(1)).await.unwrap_err().code(), "run_deleted");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_crash_at_any_point_of_a_restart_leaves_one_of_the_two() {
+    let mut outcomes = [0; 2];
+    for after in 1..8 {
+        for seed in 0..2 {
+            let faults = FaultPlan::new(seed).crash_after(after).arm();
+            tell(held().faults(&faults), async |plane| {
+                faults.rest();
+                let old = plane.start("w", json!({})).await?;
+                plane.advance(Duration::from_secs(1)).await;
+                store(plane, "  hold: {type: approval}", None).await?;
+                faults.resume();
+                // Asked once: whoever asked dies with the process.
+                let control = plane.plane()?;
+                let _lost = plane.drive(control.restart_run_onto(plane.principal(), &old, None)).await;
+                faults.rest();
+                plane.crash_and_restart().await?;
+                plane.advance(Duration::from_secs(1)).await;
+                let live = keys(plane, "live-of/").await;
+                assert_eq!(live.len(), 1, "crash after {after}, seed {seed}: {live:?}");
+                outcomes[usize::from(live[0].contains("-on-"))] += 1;
+                assert_eq!(keys(plane, "restarts/").await, Vec::<String>::new());
+                restart(plane, &old, None).await?;
+                let live = keys(plane, "live-of/").await;
+                assert!(live.len() == 1 && live[0].contains("-on-"), "{live:?}");
+                Ok(())
+            });
+        }
+    }
+    assert!(outcomes[1] > 0, "{outcomes:?}");
 }

@@ -11,7 +11,7 @@ use super::{
     executor::Executor,
     inbound,
     keys::{self, HOT, OUTBOX},
-    outbound,
+    outbound, restart,
     shared::{Reply, Shared, Work},
     timers,
     workers::Workers,
@@ -150,6 +150,7 @@ impl Builder {
         inbound::listen(&shared).await?;
         let report = recover(&shared).await?;
         shared.spawn_vital("the timers", timers::run(shared.clone(), armed));
+        restart::recover(&shared).await?;
         plane.set_recovery(report);
         Ok(plane)
     }

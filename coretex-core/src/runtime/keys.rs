@@ -16,6 +16,7 @@
 //! | `by-label/<tenant>/<hash>/<µs>/<id>` | runs by label (view) | with the run |
 //! | `live-of/<workflow>/<digest>/<run>` | runs that have not ended, by what they pin | while that is so |
 //! | `snapshots/<kind>/<id>` | a state at some event (view) | with the aggregate |
+//! | `restarts/<run>` | a run that is to be restarted, and as what | until it is |
 //! | `dlq/<job>`, `dlq-by-time/<µs>/<job>` | jobs given up | until retried or deleted |
 //! | `idempotency/<tenant>/<key>` | the run that a key started | seven days |
 
@@ -93,6 +94,7 @@ pub(super) const OUTBOX: &str = "outbox/";
 pub(super) const WORKFLOWS: &str = "workflows/";
 pub(super) const RUNS: &str = "runs/";
 pub(super) const VERSIONS: &str = "versions/";
+pub(super) const RESTARTS: &str = "restarts/";
 pub(super) const BY_STATUS: &str = "by-status/";
 pub(super) const DEAD_LETTERS_BY_TIME: &str = "dlq-by-time/";
 pub(super) const APPROVALS: &str = "approvals/";
@@ -135,6 +137,11 @@ pub(super) fn version_of(workflow: &str, digest: &str) -> Key {
 
 pub(super) fn pins(digest: &str) -> Key {
     format!("pins/{digest}").into()
+}
+
+/// The note of a restart, by the run that is restarted.
+pub(super) fn restart(run: &str) -> Key {
+    format!("{RESTARTS}{run}").into()
 }
 
 pub(super) fn runs_at(tenant: &str) -> String {

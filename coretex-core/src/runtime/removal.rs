@@ -60,27 +60,36 @@ impl ControlPlane {
     /// When there is no such run of the principal's tenant, it has not ended, or the store refuses.
     pub async fn delete_run(&self, principal: &Principal, id: &RunId) -> Result<(), PlaneError> {
         let missing = || PlaneError::not_found("run", id.as_str());
-        let entry = self.shared().store.get(&keys::run(id.as_str())).await?.ok_or_else(missing)?;
-        let summary: RunSummary = read("a run summary", &entry)?;
-        if summary.org_id != principal.tenant.as_str() {
-            return Err(missing());
-        }
-        if !summary.status.is_terminal() {
-            let message = format!("run `{id}` is {}; cancel it first", summary.status.as_str());
-            return Err(PlaneError::new(PlaneErrorKind::Conflict, "run_not_ended", message));
-        }
-        match commit_one(self.shared(), remove_run(&entry, &summary)).await {
-            // Somebody removed it at the same moment.
-            Err(error) if error.kind() == PlaneErrorKind::Conflict => Err(missing()),
-            done => done,
+        let shared = self.shared();
+        loop {
+            let entry = shared.store.get(&keys::run(id.as_str())).await?.ok_or_else(missing)?;
+            let summary: RunSummary = read("a run summary", &entry)?;
+            if summary.org_id != principal.tenant.as_str() {
+                return Err(missing());
+            }
+            if !summary.status.is_terminal() {
+                let message = format!("run `{id}` is {}; cancel it first", summary.status.as_str());
+                return Err(PlaneError::new(PlaneErrorKind::Conflict, "run_not_ended", message));
+            }
+            match commit_one(shared, remove_run(&entry, &summary)).await {
+                // It is restarted, or somebody removed it or its timeline at the same moment.
+                Err(error) if error.kind() == PlaneErrorKind::Conflict => {}
+                done => return done,
+            }
+            if shared.store.get(&keys::restart(id.as_str())).await?.is_some() {
+                let message = format!("run `{id}` is being restarted; delete it when that is done");
+                return Err(PlaneError::new(PlaneErrorKind::Conflict, "restart_under_way", message));
+            }
         }
     }
 }
 
-/// The batch that removes a run that has ended, whose summary is `entry`. Of two that remove the same run one fails.
+/// The batch that removes a run that has ended, whose summary is `entry`. Of two that remove the same run one is
+/// refused, and so is one that would take it from under its restart.
 fn remove_run(entry: &Entry, summary: &RunSummary) -> Batch {
     let aggregate = AggregateId::Run(summary.id.as_str().into());
     let mut batch = Batch::new()
+        .require(keys::restart(&summary.id), Condition::Absent)
         .delete(entry.key.clone(), Condition::Version(entry.version))
         .delete(aggregate.snapshot(), Condition::Always)
         .trim(aggregate.stream(), u64::MAX);
