@@ -4,7 +4,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
-    index,
+    blob_refs, index,
     keys::{self, AggregateId},
 };
 use crate::{
@@ -63,6 +63,7 @@ pub(super) fn prepare(
     let mut prepared_arm = None;
     if !transition.events.is_empty() {
         let events = encode_events(&transition.events).map_err(|error| unencodable(&error))?;
+        blob_refs::noted(&mut batch, aggregate, &transition.events);
         batch.push(Op::Append { stream: aggregate.stream(), expected: Expected::Head(head), events });
     }
     let wake = state.wake();

@@ -13,7 +13,7 @@ use super::{
     keys::{self, HOT, OUTBOX},
     outbound, restart,
     shared::{Reply, Shared, Work},
-    timers,
+    sweep, timers,
     workers::Workers,
 };
 use crate::{
@@ -131,6 +131,7 @@ impl Builder {
             timers,
             closed: AtomicBool::new(false),
             tasks: Mutex::new(JoinSet::new()),
+            pinning: tokio::sync::RwLock::new(()),
         });
         let plane = ControlPlane::over(shared.clone());
         let (groups, waiting) = mpsc::unbounded_channel();
@@ -151,6 +152,9 @@ impl Builder {
         let report = recover(&shared).await?;
         shared.spawn_vital("the timers", timers::run(shared.clone(), armed));
         restart::recover(&shared).await?;
+        if let Some(every) = shared.options.sweep_every {
+            shared.spawn(sweep::run(shared.clone(), every));
+        }
         plane.set_recovery(report);
         Ok(plane)
     }

@@ -17,6 +17,7 @@
 //! | `live-of/<workflow>/<digest>/<run>` | runs that have not ended, by what they pin | while that is so |
 //! | `snapshots/<kind>/<id>` | a state at some event (view) | with the aggregate |
 //! | `restarts/<run>` | a run that is to be restarted, and as what | until it is |
+//! | `blob-refs/<digest>/<kind>/<id>`, `blobs-of/<kind>/<id>/<digest>` | who needs a pinned output | with the aggregate |
 //! | `dlq/<job>`, `dlq-by-time/<µs>/<job>` | jobs given up | until retried or deleted |
 //! | `idempotency/<tenant>/<key>` | the run that a key started | seven days |
 
@@ -137,6 +138,16 @@ pub(super) fn version_of(workflow: &str, digest: &str) -> Key {
 
 pub(super) fn pins(digest: &str) -> Key {
     format!("pins/{digest}").into()
+}
+
+/// What the keys of those who need the pinned output `digest` begin with.
+pub(super) fn blob_refs(digest: &str) -> String {
+    format!("blob-refs/{digest}/")
+}
+
+/// What the keys of the pinned outputs that `aggregate` needs begin with.
+pub(super) fn blobs_of(aggregate: &AggregateId) -> String {
+    format!("blobs-of/{}/{}/", aggregate.kind(), aggregate.id())
 }
 
 /// The note of a restart, by the run that is restarted.

@@ -14,6 +14,7 @@
 //! [`executor`]: ControlPlane
 
 mod batch;
+mod blob_refs;
 mod builder;
 mod commit;
 mod compare;
@@ -31,8 +32,10 @@ mod query;
 mod removal;
 mod requests;
 mod restart;
+mod retention;
 mod search;
 mod shared;
+mod sweep;
 mod timers;
 mod versions;
 mod watch;
@@ -46,6 +49,7 @@ pub use plane::ControlPlane;
 pub use query::{JobView, ListPage};
 pub use requests::{JobRequest, StartRequest};
 pub use restart::RESTART_OF;
+pub use retention::{Age, PruneReport, Pruned, PrunedClass, Retention};
 pub use search::{RunQuery, TimeRange};
 pub use versions::{StoredWorkflow, VersionRef, WorkflowVersion};
 pub use watch::RunWatch;

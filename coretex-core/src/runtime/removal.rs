@@ -1,10 +1,11 @@
 //! Removing what is no longer wanted, and refusing while it is in use.
 
 use super::{
-    ControlPlane, PlaneError, PlaneErrorKind, index,
+    ControlPlane, PlaneError, PlaneErrorKind, blob_refs, index,
     keys::{self, AggregateId},
     plane::commit_one,
     query::read,
+    shared::Shared,
 };
 use crate::{
     governance::Principal,
@@ -71,7 +72,7 @@ impl ControlPlane {
                 let message = format!("run `{id}` is {}; cancel it first", summary.status.as_str());
                 return Err(PlaneError::new(PlaneErrorKind::Conflict, "run_not_ended", message));
             }
-            match commit_one(shared, remove_run(&entry, &summary)).await {
+            match commit_one(shared, remove_run(shared, &entry, &summary).await?).await {
                 // It is restarted, or somebody removed it or its timeline at the same moment.
                 Err(error) if error.kind() == PlaneErrorKind::Conflict => {}
                 done => return done,
@@ -86,7 +87,7 @@ impl ControlPlane {
 
 /// The batch that removes a run that has ended, whose summary is `entry`. Of two that remove the same run one is
 /// refused, and so is one that would take it from under its restart.
-fn remove_run(entry: &Entry, summary: &RunSummary) -> Batch {
+pub(super) async fn remove_run(shared: &Shared, entry: &Entry, summary: &RunSummary) -> Result<Batch, PlaneError> {
     let aggregate = AggregateId::Run(summary.id.as_str().into());
     let mut batch = Batch::new()
         .require(keys::restart(&summary.id), Condition::Absent)
@@ -94,5 +95,6 @@ fn remove_run(entry: &Entry, summary: &RunSummary) -> Batch {
         .delete(aggregate.snapshot(), Condition::Always)
         .trim(aggregate.stream(), u64::MAX);
     index::removed(&mut batch, summary);
-    batch
+    blob_refs::removed(&shared.store, &aggregate, &mut batch).await?;
+    Ok(batch)
 }

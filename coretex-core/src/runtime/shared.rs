@@ -45,6 +45,9 @@ pub(super) struct Shared {
     pub(super) timers: mpsc::UnboundedSender<Arm>,
     pub(super) closed: AtomicBool,
     pub(super) tasks: Mutex<JoinSet<()>>,
+    /// Writing a pinned output shares it, removing one takes it whole: between the look at a blob and its removal nobody
+    /// may come to need it.
+    pub(super) pinning: tokio::sync::RwLock<()>,
 }
 
 /// Something for an executor to do.
