@@ -8,4 +8,5 @@ mod jobs;
 mod refusals;
 mod rig;
 mod runs;
+mod versions;
 mod workflows;
