@@ -2,14 +2,26 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail by panicking, as the test does")]
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use coretex_core::{
     job::{RunId, WorkflowId},
+    ports::{
+        Batch, Capabilities, Changes, Entry, Key, Page, Receipt, Scan, Store, StoreError, StreamPage,
+        memory::MemoryStore,
+    },
     runtime::{PlaneError, RunQuery, StartRequest, TimeRange},
-    testing::{Reply, Rng, ScriptedJob, TestPlane},
+    testing::{Reply, Rng, ScriptedJob, TestPlane, VirtualClock},
     workflow::{RunStatus, RunSummary},
 };
+use jiff::Timestamp;
 use serde_json::json;
 
 type Told = Result<(), PlaneError>;
@@ -195,4 +207,93 @@ fn a_run_has_sixty_four_labels_at_most() {
         assert_eq!(plane.start_with(request(65)).await.unwrap_err().code(), "too_many_labels");
         Ok(())
     });
+}
+
+/// A store that counts what is read from it.
+#[derive(Debug)]
+struct Counting {
+    inner: MemoryStore,
+    read: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl Store for Counting {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        self.inner.now().await
+    }
+
+    async fn commit(&self, batches: Vec<Batch>) -> Vec<Result<Receipt, StoreError>> {
+        self.inner.commit(batches).await
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+        self.read.fetch_add(1, Ordering::Relaxed);
+        self.inner.get(key).await
+    }
+
+    async fn scan(&self, scan: Scan) -> Result<Page, StoreError> {
+        let page = self.inner.scan(scan).await?;
+        self.read.fetch_add(page.entries.len(), Ordering::Relaxed);
+        Ok(page)
+    }
+
+    async fn read(&self, stream: &Key, from: u64, limit: usize) -> Result<StreamPage, StoreError> {
+        self.inner.read(stream, from, limit).await
+    }
+
+    async fn watch(&self, prefix: &str) -> Result<Changes, StoreError> {
+        self.inner.watch(prefix).await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.inner.close().await
+    }
+}
+
+#[test]
+fn a_filter_that_matches_little_reads_little() {
+    let clock = VirtualClock::new(Timestamp::from_second(1_893_456_000).unwrap());
+    let store = Arc::new(Counting { inner: MemoryStore::new(Arc::new(clock.clone())), read: AtomicUsize::new(0) });
+    let builder = TestPlane::builder().workflow("id: held\nsteps:\n  a: {type: approval}").clock(clock);
+    let told = builder.store(store.clone()).run(async |plane| {
+        let mut rare = Vec::new();
+        for n in 0..3_000 {
+            let mut request = StartRequest::new(WorkflowId::parse("held")?, json!({})).label("common", "yes");
+            if n % 1_000 == 500 {
+                request = request.label("rare", "yes");
+            }
+            let run = plane.start_with(request).await?;
+            if n % 1_000 == 700 {
+                plane.ask(async |p| p.cancel_run(plane.principal(), &run, "").await).await?;
+            }
+            if n % 1_000 == 500 {
+                rare.insert(0, run.to_string());
+            }
+        }
+        let label = |name: &str| (name.to_owned(), "yes".to_owned());
+        let held = Some(WorkflowId::parse("held")?);
+        let by_label = RunQuery {
+            workflow: held.clone(),
+            statuses: vec![RunStatus::Waiting],
+            labels: [label("rare"), label("common")].into(),
+            ..RunQuery::default()
+        };
+        let by_status = RunQuery { workflow: held, statuses: vec![RunStatus::Cancelled], ..RunQuery::default() };
+        for (query, found) in [(by_label, 3), (by_status, 3), (RunQuery { limit: 20, ..RunQuery::default() }, 20)] {
+            store.read.store(0, Ordering::Relaxed);
+            let (items, _) = page(plane, &query).await?;
+            let read = store.read.load(Ordering::Relaxed);
+            assert_eq!(items.len(), found, "{query:?}");
+            assert!(read < 300, "{read} of 3,000: {query:?}");
+            if found == 3 && !query.labels.is_empty() {
+                assert_eq!(ids(&items), rare);
+            }
+        }
+        Ok::<(), PlaneError>(())
+    });
+    told.unwrap().unwrap();
 }

@@ -25,8 +25,9 @@ use crate::{
     workflow::{RunStatus, RunSummary},
 };
 
-/// Places read from an index at a time.
-const READ: usize = 128;
+/// Places read from an index at a time: few behind a jump, because another may follow, and more the longer none does.
+const FEWEST: usize = 16;
+const MOST: usize = 512;
 
 /// Which runs to list, newest first. What is not set does not filter.
 #[derive(Clone, Debug, Default)]
@@ -134,14 +135,15 @@ impl ControlPlane {
                     .await?;
                 Ok(ListPage { items: page.items, next: page.next.map(|rest| format!("i{prefix}{rest}")) })
             }
-            None => self.walk(tenant, &query).await,
+            None => self.walk(tenant, &query, SCAN_BOUND).await,
         }
     }
 
-    async fn walk(&self, tenant: &str, query: &RunQuery) -> Result<ListPage<RunSummary>, PlaneError> {
+    /// Looks at about `work` entries at most.
+    async fn walk(&self, tenant: &str, query: &RunQuery, work: usize) -> Result<ListPage<RunSummary>, PlaneError> {
         let shared = self.shared();
         let limit = page_size(query.limit);
-        let mut sources = sources(tenant, query);
+        let mut sources = sources(tenant, query, limit);
         let oldest = query.created.from.map(|from| place(from, ""));
         let mut bound = match (&query.cursor, query.created.until) {
             (Some(cursor), _) => Some(match cursor.starts_with('a') {
@@ -153,9 +155,9 @@ impl ControlPlane {
             (None, None) => None,
         };
         let mut items = Vec::new();
-        let mut looked_at = 0;
+        let mut work = Work { done: 0, most: work };
         loop {
-            let Some(found) = meet(shared, &mut sources, bound.as_ref(), &mut looked_at).await? else {
+            let Some(found) = meet(shared, &mut sources, bound.as_ref(), &mut work).await? else {
                 return Ok(ListPage { items, next: None });
             };
             let (place, met) = match found {
@@ -167,7 +169,7 @@ impl ControlPlane {
             }
             if met {
                 let id = index::parse_place(&place).map_or("", |(_, id)| id);
-                looked_at += 1;
+                work.done += 1;
                 // One that is gone was removed since its place was read.
                 if let Some(entry) = shared.store.get(&keys::run(id)).await? {
                     let summary: RunSummary = read("a run summary", &entry)?;
@@ -176,7 +178,7 @@ impl ControlPlane {
                     }
                 }
             }
-            if items.len() == limit || looked_at >= SCAN_BOUND {
+            if items.len() == limit || work.is_done() {
                 let kind = if met { 't' } else { 'a' };
                 return Ok(ListPage { items, next: Some(format!("{kind}{place}")) });
             }
@@ -226,9 +228,23 @@ impl Bound {
     }
 }
 
+/// Entries looked at, and how many at most.
+struct Work {
+    done: usize,
+    most: usize,
+}
+
+impl Work {
+    const fn is_done(&self) -> bool {
+        self.done >= self.most
+    }
+}
+
 /// One or more lists read as one.
 struct Source {
     lists: Vec<String>,
+    /// How many places to read next.
+    size: usize,
     /// Places that were read, newest first.
     read: VecDeque<String>,
     /// What was read reaches down to here, this place included; `None` when nothing was read yet.
@@ -237,8 +253,8 @@ struct Source {
     ends: bool,
 }
 
-fn sources(tenant: &str, query: &RunQuery) -> Vec<Source> {
-    let source = |lists| Source { lists, read: VecDeque::new(), down_to: None, ends: false };
+fn sources(tenant: &str, query: &RunQuery, limit: usize) -> Vec<Source> {
+    let source = |lists| Source { lists, size: FEWEST, read: VecDeque::new(), down_to: None, ends: false };
     let mut sources: Vec<Source> =
         query.labels.iter().map(|(name, value)| source(vec![keys::by_label(tenant, name, value)])).collect();
     if let Some(shelves) = query.shelves() {
@@ -250,6 +266,10 @@ fn sources(tenant: &str, query: &RunQuery) -> Vec<Source> {
     if sources.is_empty() {
         sources.push(source(vec![keys::runs_at(tenant)]));
     }
+    // One that is walked alone is not jumped in.
+    if let [alone] = &mut *sources {
+        alone.size = limit.clamp(FEWEST, MOST);
+    }
     sources
 }
 
@@ -259,7 +279,7 @@ impl Source {
         &mut self,
         shared: &Shared,
         bound: Option<&Bound>,
-        looked_at: &mut usize,
+        work: &mut Work,
     ) -> Result<Option<String>, PlaneError> {
         loop {
             while let Some(place) = self.read.front() {
@@ -272,33 +292,33 @@ impl Source {
                 return Ok(None);
             }
             // From the lower of the two: what was asked for, and where reading stopped.
-            let stopped = self.down_to.take().map(Bound::Before);
-            let from = match (&stopped, bound) {
-                (Some(Bound::Before(stopped)), Some(asked)) if asked.allows(stopped) => {
-                    Some(Bound::Before(stopped.clone()))
+            let stopped = self.down_to.take();
+            let from = match (stopped, bound) {
+                (Some(stopped), bound) if bound.is_none_or(|asked| asked.allows(&stopped)) => {
+                    self.size = (self.size * 2).min(MOST);
+                    Some(Bound::Before(stopped))
                 }
-                (_, Some(asked)) => Some(asked.clone()),
-                (stopped, None) => stopped.clone(),
+                (stopped, bound) => {
+                    if stopped.is_some() {
+                        self.size = FEWEST;
+                    }
+                    bound.cloned()
+                }
             };
-            self.read_on(shared, from.as_ref(), looked_at).await?;
+            self.read_on(shared, from.as_ref(), work).await?;
         }
     }
 
     /// Reads a stretch of all lists, in their order: a run that moves on meanwhile is found where it was or where it
     /// went. The stretch is as long as all of them reach.
-    async fn read_on(
-        &mut self,
-        shared: &Shared,
-        from: Option<&Bound>,
-        looked_at: &mut usize,
-    ) -> Result<(), PlaneError> {
+    async fn read_on(&mut self, shared: &Shared, from: Option<&Bound>, work: &mut Work) -> Result<(), PlaneError> {
         let mut places: Vec<String> = Vec::new();
         let mut down_to: Option<String> = None;
         self.ends = true;
         for list in &self.lists {
-            let scan = Scan::prefix(list.as_str()).reverse().after(from.map(|bound| bound.key(list))).limit(READ);
+            let scan = Scan::prefix(list.as_str()).reverse().after(from.map(|bound| bound.key(list))).limit(self.size);
             let page = shared.store.scan(scan).await?;
-            *looked_at += page.entries.len();
+            work.done += page.entries.len();
             let before = places.len();
             let place = |key: &Key| key.as_str().strip_prefix(list.as_str()).map(str::to_owned);
             places.extend(page.entries.iter().filter_map(|entry| place(&entry.key)));
@@ -331,7 +351,7 @@ async fn meet(
     shared: &Shared,
     sources: &mut [Source],
     bound: Option<&Bound>,
-    looked_at: &mut usize,
+    work: &mut Work,
 ) -> Result<Option<Met>, PlaneError> {
     let mut bound = bound.cloned();
     loop {
@@ -342,7 +362,7 @@ async fn meet(
                 Some(lowest) => Some(Bound::At(lowest.clone())),
                 None => bound.clone(),
             };
-            let Some(place) = source.seek(shared, from.as_ref(), looked_at).await? else { return Ok(None) };
+            let Some(place) = source.seek(shared, from.as_ref(), work).await? else { return Ok(None) };
             agree &= lowest.as_ref().is_none_or(|lowest| *lowest == place);
             lowest = Some(place);
         }
@@ -350,9 +370,58 @@ async fn meet(
         if agree {
             return Ok(Some(Met::All(place)));
         }
-        if *looked_at >= SCAN_BOUND {
+        if work.is_done() {
             return Ok(Some(Met::GaveUp(place)));
         }
         bound = Some(Bound::At(place));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{job::RunId, runtime::StartRequest, testing::TestPlane};
+
+    #[test]
+    fn a_search_that_is_cut_short_goes_on_where_it_stopped() {
+        let builder = TestPlane::builder()
+            .workflow("id: a\nsteps:\n  s: {type: approval}")
+            .workflow("id: b\nsteps:\n  s: {type: approval}");
+        let told = builder.run(async |plane| {
+            for n in 0..300 {
+                let workflow = if n % 7 == 0 { "b" } else { "a" };
+                let start = StartRequest::new(WorkflowId::parse(workflow)?, json!({})).label("x", (n % 5).to_string());
+                let id = RunId::parse(&format!("run-{}-{n}", n * 31 % 17))?;
+                plane.start_with(start.run_id(id)).await?;
+            }
+            let control = plane.plane()?;
+            let mut cut = 0;
+            for (workflow, label, expected) in
+                [(Some("b"), Some("0"), 9), (Some("a"), Some("3"), 52), (None, None, 300)]
+            {
+                let mut query = RunQuery { limit: 4, ..RunQuery::default() };
+                query.workflow = workflow.map(WorkflowId::parse).transpose()?;
+                query.labels = label.map(|label| ("x".to_owned(), label.to_owned())).into_iter().collect();
+                query.statuses = vec![RunStatus::Waiting];
+                let whole = control.walk("default", &RunQuery { limit: 1_000, ..query.clone() }, usize::MAX).await?;
+                assert_eq!(whole.items.len(), expected);
+                let mut pieces = Vec::new();
+                loop {
+                    let page = control.walk("default", &query, 1).await?;
+                    cut += usize::from(page.next.as_ref().is_some_and(|next| next.starts_with('a')));
+                    pieces.extend(page.items);
+                    match page.next {
+                        Some(next) => query.cursor = Some(next),
+                        None => break,
+                    }
+                }
+                assert_eq!(pieces, whole.items);
+            }
+            assert!(cut > 10, "hardly ever cut: {cut}");
+            Ok::<(), PlaneError>(())
+        });
+        told.unwrap().unwrap();
     }
 }

@@ -28,6 +28,8 @@ use crate::{
 
 /// Removals under one flush.
 const GROUP: usize = 64;
+/// States of runs, in bytes, that are held for one flush.
+const GROUP_BYTES: usize = 4 << 20;
 /// Entries read at a time.
 const READ: usize = 500;
 /// The youngest blob that is removed.
@@ -55,7 +57,8 @@ pub(super) async fn run(shared: Arc<Shared>, every: Duration) {
 
 /// Removes what `retention` does not keep, or only counts it.
 pub(super) async fn sweep(shared: &Shared, retention: &Retention, apply: bool) -> Result<PruneReport, PlaneError> {
-    let mut sweep = Sweep { shared, now: shared.now(), apply, report: PruneReport::default(), waiting: Vec::new() };
+    let mut sweep =
+        Sweep { shared, now: shared.now(), apply, report: PruneReport::default(), waiting: Vec::new(), weight: 0 };
     sweep.runs(retention).await?;
     if let Some(age) = retention.dead_letters {
         sweep.dead_letters(age).await?;
@@ -84,6 +87,8 @@ struct Sweep<'a> {
     apply: bool,
     report: PruneReport,
     waiting: Vec<Removal>,
+    /// Bytes of states among what waits.
+    weight: usize,
 }
 
 impl Sweep<'_> {
@@ -93,10 +98,11 @@ impl Sweep<'_> {
 
     async fn remove(&mut self, removal: Removal) -> Result<(), PlaneError> {
         self.waiting.push(removal);
-        if self.waiting.len() >= GROUP { self.flush().await } else { Ok(()) }
+        if self.waiting.len() >= GROUP || self.weight >= GROUP_BYTES { self.flush().await } else { Ok(()) }
     }
 
     async fn flush(&mut self) -> Result<(), PlaneError> {
+        self.weight = 0;
         let mut removals = std::mem::take(&mut self.waiting);
         if self.apply && !removals.is_empty() {
             let batches = removals.iter_mut().map(|removal| std::mem::take(&mut removal.batch)).collect();
@@ -201,6 +207,7 @@ impl Sweep<'_> {
             if snapshot.len() > limits::VALUE_BYTES {
                 return Ok(());
             }
+            self.weight += snapshot.len();
             run.timeline_pruned = true;
             batch = batch
                 .put(entry.key.clone(), batch::encode(&run)?, Condition::Version(entry.version))
