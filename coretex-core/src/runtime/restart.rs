@@ -57,9 +57,9 @@ impl ControlPlane {
     ) -> Result<RunId, PlaneError> {
         loop {
             let intent = self.restart_intent(principal, run, version).await?;
-            if self.note_restart(&intent).await? {
-                carry_out(self.shared(), &intent).await?;
-                return Ok(intent.new);
+            if let Some(noted) = self.note_restart(intent).await? {
+                carry_out(self.shared(), &noted).await?;
+                return Ok(noted.new);
             }
         }
     }
@@ -102,27 +102,28 @@ impl ControlPlane {
         Ok(intent)
     }
 
-    /// Writes down what is to happen; false when it must be looked at anew.
-    async fn note_restart(&self, intent: &Intent) -> Result<bool, PlaneError> {
+    /// Writes down what is to happen, and gives what is written down: somebody else may have begun the same. `None` when
+    /// it must be looked at anew.
+    async fn note_restart(&self, intent: Intent) -> Result<Option<Intent>, PlaneError> {
         let shared = self.shared();
         let key = keys::restart(intent.old.as_str());
         // The definition is pinned from now on, so that it is there when the new run starts.
-        let note = Batch::new().put(key.clone(), batch::encode(intent)?, Condition::Absent).add(
+        let note = Batch::new().put(key.clone(), batch::encode(&intent)?, Condition::Absent).add(
             keys::pins(&intent.digest),
             1,
             None,
         );
         match commit_one(shared, note).await {
             Err(error) if error.kind() == PlaneErrorKind::Conflict => {}
-            noted => return noted.map(|()| true),
+            noted => return noted.map(|()| Some(intent)),
         }
-        let Some(begun) = shared.store.get(&key).await? else { return Ok(false) };
+        let Some(begun) = shared.store.get(&key).await? else { return Ok(None) };
         let begun: Intent = read("a restart", &begun)?;
         if begun.new != intent.new {
             let message = format!("run `{}` is being restarted on another version", intent.old);
             return Err(PlaneError::new(PlaneErrorKind::Conflict, "restart_under_way", message));
         }
-        Ok(true)
+        Ok(Some(begun))
     }
 }
 
@@ -157,15 +158,25 @@ async fn carry_out(shared: &Shared, intent: &Intent) -> Result<(), PlaneError> {
         shared.call(aggregate, Work::Input(cancel)).await?;
         let workflow = shared.definitions.get(&*shared.store, &intent.digest).await?;
         let start = Work::Start { workflow, start: Box::new(start_of(&old, intent)) };
-        shared.call(AggregateId::Run(intent.new.shared()), start).await?;
+        match shared.call(AggregateId::Run(intent.new.shared()), start).await {
+            // It was started before, and removed since: there is nothing more to do.
+            Err(error) if error.code() == "run_deleted" => {}
+            started => drop(started?),
+        }
     }
     let key = keys::restart(intent.old.as_str());
-    let Some(note) = shared.store.get(&key).await? else { return Ok(()) };
-    let done = Batch::new().delete(key, Condition::Version(note.version)).add(keys::pins(&intent.digest), -1, None);
-    match commit_one(shared, done).await {
-        // Whoever asked at the same moment took it away.
-        Err(error) if error.kind() == PlaneErrorKind::Conflict => Ok(()),
-        done => done,
+    loop {
+        let Some(note) = shared.store.get(&key).await? else { return Ok(()) };
+        // Ours may be gone, and another one begun since.
+        if read::<Intent>("a restart", &note)? != *intent {
+            return Ok(());
+        }
+        let done = Batch::new().delete(key.clone(), Condition::Version(note.version));
+        match commit_one(shared, done.add(keys::pins(&intent.digest), -1, None)).await {
+            // Whoever asked at the same moment may have taken it away.
+            Err(error) if error.kind() == PlaneErrorKind::Conflict => {}
+            done => return done,
+        }
     }
 }
 

@@ -143,6 +143,10 @@ async fn what_is_old_is_counted_then_removed() {
     let class = json!({"class": "succeeded", "count": 1, "samples": [run]});
     assert_eq!(ask("0s", true).await, json!({"dry_run": true, "classes": [class]}));
     rig.get(&format!("/api/v1/workflow-runs/{run}")).await.is(200);
+    let timelines = json!({"retention": {"timelines": "0s"}}).to_string();
+    assert_eq!(rig.post("/api/v1/prune", timelines).await.is(200).json()["classes"][0]["class"], "timelines");
+    assert_eq!(rig.get(&format!("/api/v1/workflow-runs/{run}/timeline")).await.is(200).json(), json!([]));
+    rig.get(&format!("/api/v1/workflow-runs/{run}/events")).await.is(204);
     assert_eq!(ask("0s", false).await["classes"], json!([class]));
     rig.get(&format!("/api/v1/workflow-runs/{run}")).await.is(404);
     for wrong in [r#"{"retention": {"succeeded": "soon"}}"#, r#"{"retention": {"odd": "1d"}}"#, "{}"] {
