@@ -85,6 +85,46 @@ fn every_verb_does_what_it_says() {
 }
 
 #[test]
+fn versions_searches_and_pruning_have_their_verbs() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path());
+    let file = data.path().join("two.yaml");
+    let store = |text: &str, note: &str| {
+        std::fs::write(&file, text).unwrap();
+        server.ctl(&["workflows", "create", file.to_str().unwrap(), "--note", note]).ok()
+    };
+    store(WORKFLOW, "as it began");
+    let run = server.ctl(&["run", "start", "two", "--label", "env=test"]).ok();
+    store(&WORKFLOW.replace("name: Go on?, ", ""), "");
+    let list = server.ctl(&["workflows", "versions", "two"]).ok();
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(lines[1].starts_with("2*") && lines[2].starts_with("1 ") && lines[2].ends_with("as it began"), "{list}");
+    assert_eq!(json(&server.ctl(&["workflow", "versions", "two", "1"]).ok())["number"], 1);
+    let diff = server.ctl(&["workflow", "diff", "two"]).ok();
+    assert!(diff.contains("~ gate: name: \"Go on?\" -> nothing") && diff.contains(&run), "{diff}");
+    assert!(server.ctl(&["workflow", "delete", "two"]).fails(1).contains("--force"));
+    assert_eq!(server.ctl(&["workflow", "rollback", "two", "1", "--note", "no"]).ok(), "3");
+    assert!(server.ctl(&["workflow", "rollback", "two", "7"]).fails(1).contains("workflow versions"));
+
+    let again = server.ctl(&["run", "restart", &run, "--version", "2"]).ok();
+    assert_eq!(server.ctl(&["run", "restart", &run, "--version", "2"]).ok(), again);
+    let found = server.ctl(&["runs", "list", "--label", "env=test", "--status", "cancelled,failed"]).ok();
+    assert!(found.lines().count() == 2 && found.lines().nth(1).unwrap().starts_with(&format!("{run} ")), "{found}");
+    let first = server.ctl(&["--json", "runs", "list", "--limit", "1", "--label", "env=test"]).ok();
+    let cursor = json(&first)["next_cursor"].as_str().unwrap().to_owned();
+    let rest = server.ctl(&["runs", "list", "--label", "env=test", "--cursor", &cursor]).ok();
+    assert!(rest.contains(&run) && !rest.lines().any(|line| line.starts_with(&again)), "{rest}");
+
+    assert!(server.ctl(&["prune"]).fails(1).contains("--succeeded 30d"));
+    assert!(server.ctl(&["prune", "--cancelled", "soon"]).fails(1).contains("no age"));
+    let told = server.ctl(&["prune", "--cancelled", "0s", "--dry-run"]).ok();
+    assert!(told.starts_with("WOULD REMOVE") && told.contains(&run), "{told}");
+    assert!(server.ctl(&["prune", "--cancelled", "0s"]).ok().starts_with("REMOVED"));
+    server.ctl(&["run", "get", &run]).fails(1);
+    server.ctl(&["workflow", "delete", "two", "--force"]).ok();
+}
+
+#[test]
 fn a_run_that_does_not_succeed_gives_its_watcher_another_exit_code() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path());

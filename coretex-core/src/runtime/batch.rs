@@ -4,7 +4,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
-    concurrency,
+    blob_refs, concurrency, index,
     keys::{self, AggregateId, Gate},
     schedules,
 };
@@ -69,6 +69,7 @@ pub(super) fn prepare(
     let mut prepared_arm = None;
     if !transition.events.is_empty() {
         let events = encode_events(&transition.events).map_err(|error| unencodable(&error))?;
+        blob_refs::noted(&mut batch, aggregate, &transition.events);
         batch.push(Op::Append { stream: aggregate.stream(), expected: Expected::Head(head), events });
     }
     let wake = state.wake();
@@ -100,9 +101,7 @@ pub(super) fn prepare(
             && let Some(summary) = RunSummary::of(run)
         {
             let view = encode(&summary)?;
-            if kept.status.is_none() {
-                batch.push(put_view(keys::run_of(&summary.workflow_id, &summary.id), Bytes::from_static(b"1")));
-            }
+            index::changed(&mut batch, &summary, kept.status);
             batch.push(put_view(keys::run(&summary.id), view));
             kept.status = Some(run.status());
         }
@@ -205,11 +204,11 @@ fn unencodable(error: &serde_json::Error) -> StoreError {
     StoreError::invalid(format!("a record cannot be written as JSON: {error}"))
 }
 
-const fn put(key: crate::ports::Key, value: Bytes) -> Op {
+pub(super) const fn put(key: crate::ports::Key, value: Bytes) -> Op {
     Op::Put { key, value, condition: Condition::Always, class: WriteClass::Exact }
 }
 
-const fn put_view(key: crate::ports::Key, value: Bytes) -> Op {
+pub(super) const fn put_view(key: crate::ports::Key, value: Bytes) -> Op {
     Op::Put { key, value, condition: Condition::Always, class: WriteClass::View }
 }
 

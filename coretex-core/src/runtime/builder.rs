@@ -12,8 +12,9 @@ use super::{
     inbound, keepers,
     keys::{self, HOT, OUTBOX},
     outbound::{self, Outgoing},
+    restart,
     shared::{Reply, Shared, Work},
-    timers,
+    sweep, timers,
     turns::Turns,
     workers::Workers,
 };
@@ -133,6 +134,7 @@ impl Builder {
             timers,
             closed: AtomicBool::new(false),
             tasks: Mutex::new(JoinSet::new()),
+            pinning: tokio::sync::RwLock::new(()),
         });
         let plane = ControlPlane::over(shared.clone());
         let mut inboxes = Vec::new();
@@ -148,6 +150,10 @@ impl Builder {
         concurrency::recover(&shared).await?;
         keepers::recover(&shared).await?;
         shared.spawn_vital("the timers", timers::run(shared.clone(), armed));
+        restart::recover(&shared).await?;
+        if let Some(every) = shared.options.sweep_every {
+            shared.spawn(sweep::run(shared.clone(), every));
+        }
         plane.set_recovery(report);
         Ok(plane)
     }

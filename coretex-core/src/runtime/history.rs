@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     governance::Principal,
-    job::{Facts, RunId, StepRunId},
+    job::{RunId, StepRunId},
     value::Value,
     workflow::{Origin, Plan, Run, RunSummary, StartRun, Starter, Wait, WaitCause, Workflow, plan},
 };
@@ -175,15 +175,7 @@ impl ControlPlane {
     pub fn plan(&self, principal: &Principal, workflow: &Workflow, input: Option<&Value>) -> Plan {
         let shared = self.shared();
         let (policy, routes) = (shared.policy.snapshot(), shared.routes.load());
-        let facts = Facts {
-            now: shared.now(),
-            seed: 0,
-            policy: &*policy,
-            routes: &routes,
-            default_job_timeout: shared.options.default_job_timeout,
-            stop_grace: shared.options.stop_grace,
-            payload_limits: shared.options.payload_limits(),
-        };
+        let facts = shared.facts(0, &*policy, &routes);
         let labels = std::collections::BTreeMap::new();
         plan(workflow, Starter { principal: &principal.id, labels: &labels, input }, &facts)
     }

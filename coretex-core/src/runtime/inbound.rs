@@ -24,6 +24,8 @@ use crate::{
 
 /// The queue group that shares results among control planes. Established.
 const GROUP: &str = "coretex-scheduler";
+/// What the keys of pinned outputs begin with.
+pub(super) const PINNED: &str = "pin/";
 
 /// Subscribes to everything, so that nothing said after this returned is missed.
 pub(super) async fn listen(shared: &Arc<Shared>) -> Result<(), PlaneError> {
@@ -263,7 +265,8 @@ async fn pin(shared: &Shared, bytes: bytes::Bytes) -> Option<Arc<str>> {
         let _infallible = write!(hex, "{byte:02x}");
         hex
     });
-    let key = BlobKey::parse(&format!("pin/{digest}")).ok()?;
+    let key = BlobKey::parse(&format!("{PINNED}{digest}")).ok()?;
+    let _nobody_removes = shared.pinning.read().await;
     match shared.blobs.put(&key, bytes).await {
         Ok(_) => Some(digest.into()),
         Err(error) => {

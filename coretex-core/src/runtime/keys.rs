@@ -8,8 +8,16 @@
 //! | `approvals/<tenant>/<id>` | a question that waits for a human | while it waits |
 //! | `outbox/<kind>/<id>/<head>/<n>` | an effect that may not have happened yet | until it has |
 //! | `definitions/<digest>`, `workflows/<id>` | definitions by content and by name | until deleted |
-//! | `runs/<id>`, `runs-of/<workflow>/<id>` | what lists show (view) | with the run |
+//! | `versions/<workflow>/<n>`, `version-of/<workflow>/<digest>` | what was stored under a name, and its number | until pruned |
+//! | `pins/<digest>` | counter: runs that pin the definition; `pruned` when it was removed | with the definition |
+//! | `runs/<id>` | what lists show (view) | with the run |
+//! | `runs-at/<tenant>/<µs>/<id>`, `runs-of/<workflow>/<µs>/<id>` | runs by creation (view) | with the run |
+//! | `by-status/<tenant>/<shelf>/<µs>/<id>` | runs by status (view): `live`, `waiting` besides, or how they ended | with the run |
+//! | `by-label/<tenant>/<hash>/<µs>/<id>` | runs by label (view) | with the run |
+//! | `live-of/<workflow>/<digest>/<run>` | runs that have not ended, by what they pin | while that is so |
 //! | `snapshots/<kind>/<id>` | a state at some event (view) | with the aggregate |
+//! | `restarts/<run>` | a run that is to be restarted, and as what | until it is |
+//! | `blob-refs/<digest>/<kind>/<id>`, `blobs-of/<kind>/<id>/<digest>` | who needs a pinned output | with the aggregate |
 //! | `dlq/<job>`, `dlq-by-time/<µs>/<job>` | jobs given up | until retried or deleted |
 //! | `slots/<tenant>/<gate>/<run>`, `slots-taken/<tenant>/<gate>` | a place under a concurrency key; how many are held | while a run holds it |
 //! | `queued/<tenant>/<gate>/<rank>/<µs>/<run>` | a run that waits for a place | while it waits |
@@ -25,8 +33,8 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-
 use sha2::{Digest, Sha256};
+
 
 use crate::{job::TenantId, ports::Key};
 
@@ -44,7 +52,7 @@ impl AggregateId {
         }
     }
 
-    const fn kind(&self) -> &'static str {
+    pub(super) const fn kind(&self) -> &'static str {
         match self {
             Self::Run(_) => "run",
             Self::Job(_) => "job",
@@ -96,6 +104,9 @@ pub(super) const TIMERS: &str = "timers/";
 pub(super) const OUTBOX: &str = "outbox/";
 pub(super) const WORKFLOWS: &str = "workflows/";
 pub(super) const RUNS: &str = "runs/";
+pub(super) const VERSIONS: &str = "versions/";
+pub(super) const RESTARTS: &str = "restarts/";
+pub(super) const BY_STATUS: &str = "by-status/";
 pub(super) const DEAD_LETTERS_BY_TIME: &str = "dlq-by-time/";
 pub(super) const APPROVALS: &str = "approvals/";
 pub(super) const NUDGES: &str = "nudges/";
@@ -235,12 +246,71 @@ pub(super) fn run(id: &str) -> Key {
     format!("{RUNS}{id}").into()
 }
 
+/// What the keys of a workflow's versions begin with.
+pub(super) fn versions(workflow: &str) -> String {
+    format!("{VERSIONS}{workflow}/")
+}
+
+pub(super) fn version(workflow: &str, number: u64) -> Key {
+    format!("{VERSIONS}{workflow}/{number:010}").into()
+}
+
+pub(super) fn version_of(workflow: &str, digest: &str) -> Key {
+    format!("version-of/{workflow}/{digest}").into()
+}
+
+pub(super) fn pins(digest: &str) -> Key {
+    format!("pins/{digest}").into()
+}
+
+/// What the keys of those who need the pinned output `digest` begin with.
+pub(super) fn blob_refs(digest: &str) -> String {
+    format!("blob-refs/{digest}/")
+}
+
+/// What the keys of the pinned outputs that `aggregate` needs begin with.
+pub(super) fn blobs_of(aggregate: &AggregateId) -> String {
+    format!("blobs-of/{}/{}/", aggregate.kind(), aggregate.id())
+}
+
+/// The note of a restart, by the run that is restarted.
+pub(super) fn restart(run: &str) -> Key {
+    format!("{RESTARTS}{run}").into()
+}
+
+pub(super) fn runs_at(tenant: &str) -> String {
+    format!("runs-at/{tenant}/")
+}
+
 pub(super) fn runs_of(workflow: &str) -> String {
     format!("runs-of/{workflow}/")
 }
 
-pub(super) fn run_of(workflow: &str, id: &str) -> Key {
-    format!("runs-of/{workflow}/{id}").into()
+pub(super) fn by_status(tenant: &str, shelf: &str) -> String {
+    format!("{BY_STATUS}{tenant}/{shelf}/")
+}
+
+/// Labels are free text of any length, so the key holds a hash; whoever reads it compares the text itself.
+pub(super) fn by_label(tenant: &str, name: &str, value: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update((name.len() as u64).to_be_bytes());
+    hash.update(name.as_bytes());
+    hash.update(value.as_bytes());
+    let hash = hash.finalize();
+    format!("by-label/{tenant}/{}/", crate::value::json::hex(hash.get(..16).unwrap_or_default()))
+}
+
+pub(super) fn live_of(workflow: &str) -> String {
+    format!("live-of/{workflow}/")
+}
+
+/// What the keys of the live runs that pin one definition begin with.
+pub(super) fn live_on(workflow: &str, digest: &str) -> String {
+    format!("live-of/{workflow}/{digest}/")
+}
+
+pub(super) fn live(workflow: &str, digest: &str, run: &str) -> Key {
+    format!("live-of/{workflow}/{digest}/{run}").into()
 }
 
 pub(super) fn approval(tenant: &str, id: &str) -> Key {

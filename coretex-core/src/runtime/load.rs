@@ -17,6 +17,8 @@ pub(super) struct Loaded {
     pub(super) aggregate: AggregateId,
     /// The state and the head of its snapshot; `None` when there is no such aggregate.
     pub(super) result: Result<Option<(State, u64)>, PlaneError>,
+    /// There is none any more: it was deleted, and its id stays taken.
+    pub(super) deleted: bool,
     /// The run that an idempotency key already names.
     pub(super) existing: Option<AggregateId>,
     /// The key that was looked up.
@@ -42,11 +44,18 @@ pub(super) async fn load(
         Some(key) => find(&shared, key).await,
         None => Ok(None),
     };
-    let (result, existing) = match existing {
+    let (mut result, existing) = match existing {
         Ok(existing) => (read(&shared, &aggregate).await, existing),
         Err(error) => (Err(error), None),
     };
-    Loaded { aggregate, result, existing, idempotency, busy }
+    let mut deleted = false;
+    if let Ok(None) = result {
+        match shared.store.read(&aggregate.stream(), 1, 1).await {
+            Ok(page) => deleted = page.head > 0,
+            Err(error) => result = Err(error.into()),
+        }
+    }
+    Loaded { aggregate, result, deleted, existing, idempotency, busy }
 }
 
 /// The run that an idempotency key names.

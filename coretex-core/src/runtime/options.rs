@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{PlaneError, PlaneErrorKind};
+use super::{PlaneError, PlaneErrorKind, Retention};
 use crate::{job::Topic, value::Limits, workflow::StepType};
 
 /// Settings. The defaults suit one process on one machine.
@@ -33,6 +33,10 @@ pub struct Options {
     pub max_input_depth: usize,
     /// Inputs that wait for an executor before callers have to.
     pub inbox: usize,
+    /// What is kept for how long. Nothing is removed by itself unless `sweep_every` is set.
+    pub retention: Retention,
+    /// How often what is older than that is removed in the background; never, unless set.
+    pub sweep_every: Option<Duration>,
 }
 
 impl Default for Options {
@@ -48,6 +52,8 @@ impl Default for Options {
             max_input_bytes: 1 << 20,
             max_input_depth: 64,
             inbox: 1_024,
+            retention: Retention::default(),
+            sweep_every: None,
         }
     }
 }
@@ -63,6 +69,9 @@ impl Options {
         }
         if self.inbox == 0 || self.executors > 256 {
             return wrong("`inbox` is at least 1 and `executors` at most 256");
+        }
+        if self.sweep_every.is_some_and(|every| every < Duration::from_secs(1)) {
+            return wrong("`sweep_every` is at least a second");
         }
         if self.inline_bytes > crate::ports::limits::VALUE_BYTES / 4
             || self.max_input_bytes > crate::ports::limits::VALUE_BYTES / 4

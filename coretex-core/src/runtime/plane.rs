@@ -15,7 +15,7 @@ use super::{
 use crate::{
     governance::Principal,
     job::{Answer, DeadLetter, JobId, JobInput, JobSpec, RunId, StepRunId, WorkflowId},
-    ports::{Batch, Blobs, Bus, Clock, Condition, PolicyEngine, Store},
+    ports::{Batch, Blobs, Bus, Clock, PolicyEngine, Store},
     scheduler::Routes,
     workflow::{Run, RunInput, Workflow, WorkflowSpec},
 };
@@ -123,57 +123,13 @@ impl ControlPlane {
         self.shared().workers.live(self.shared().now())
     }
 
-    /// Stores a definition under its id; runs that are under way keep the one that they started with. Fields about
-    /// origin (`created_at`, `updated_at`, `created_by`) are filled in.
+    /// Stores a definition under its id; runs that are under way keep the one that they started with. As
+    /// [`ControlPlane::store_workflow`], which says what version it became.
     ///
     /// # Errors
     /// When the workflow belongs to another tenant than the principal, or the store refuses.
     pub async fn put_workflow(&self, principal: &Principal, workflow: Workflow) -> Result<Arc<Workflow>, PlaneError> {
-        check_tenant(principal, workflow.tenant().as_str())?;
-        let shared = self.shared();
-        let key = keys::workflow(workflow.id().as_str());
-        loop {
-            let old = shared.store.get(&key).await?;
-            let stored: Option<WorkflowSpec> = match &old {
-                Some(entry) => Some(
-                    serde_json::from_slice(&entry.value)
-                        .map_err(|error| PlaneError::damaged(&format!("workflow `{}`", workflow.id()), &error))?,
-                ),
-                None => None,
-            };
-            if let Some(stored) = &stored
-                && !stored.org_id.is_empty()
-            {
-                check_tenant(principal, &stored.org_id)?;
-            }
-            let now = shared.now().to_string();
-            let mut spec = workflow.spec().clone();
-            spec.org_id = workflow.tenant().to_string();
-            spec.fill_topics(&shared.options.default_topics);
-            spec.created_at =
-                stored.as_ref().and_then(|stored| stored.created_at.clone()).or_else(|| Some(now.clone()));
-            if spec.created_by.is_empty() {
-                spec.created_by = stored.map(|stored| stored.created_by).unwrap_or_else(|| principal.id.to_string());
-            }
-            spec.updated_at = Some(now);
-            let compiled = Arc::new(Workflow::compile("workflow", spec)?);
-            let document = batch::encode(compiled.spec())?;
-            let condition = old.map_or(Condition::Absent, |entry| Condition::Version(entry.version));
-            let batch = Batch::new().put(key.clone(), document.clone(), condition).put(
-                keys::definition(compiled.digest()),
-                document,
-                Condition::Always,
-            );
-            match commit_one(shared, batch).await {
-                // Somebody stored it at the same moment: theirs first, then ours.
-                Err(error) if error.kind() == PlaneErrorKind::Conflict => {}
-                Err(error) => return Err(error),
-                Ok(()) => {
-                    shared.definitions.remember(&compiled);
-                    return Ok(compiled);
-                }
-            }
-        }
+        Ok(self.store_workflow(principal, workflow, None).await?.workflow)
     }
 
     /// The definition stored under `id`.
@@ -192,15 +148,6 @@ impl ControlPlane {
         let workflow = Arc::new(Workflow::compile("store", spec)?);
         shared.definitions.remember(&workflow);
         Ok(workflow)
-    }
-
-    /// Removes the definition stored under `id`. Runs that are under way keep theirs.
-    ///
-    /// # Errors
-    /// When there is none, it belongs to another tenant, or the store refuses.
-    pub async fn delete_workflow(&self, principal: &Principal, id: &WorkflowId) -> Result<(), PlaneError> {
-        self.workflow(principal, id).await?;
-        commit_one(self.shared(), Batch::new().delete(keys::workflow(id.as_str()), Condition::Always)).await
     }
 
     /// Starts a run. Answers when it is durable, its first jobs with it; a run that has to wait for a place under its
@@ -367,25 +314,6 @@ impl ControlPlane {
     async fn forget(&self, letter: &DeadLetter) -> Result<(), PlaneError> {
         let mut batch = Batch::new();
         batch::forget_dead_letter(&mut batch, letter);
-        commit_one(self.shared(), batch).await
-    }
-
-    /// Removes a run that has ended: its events, its snapshot, its place in lists.
-    ///
-    /// # Errors
-    /// When there is no such run of the principal's tenant, it has not ended, or the store refuses.
-    pub async fn delete_run(&self, principal: &Principal, id: &RunId) -> Result<(), PlaneError> {
-        let run = self.run(principal, id).await?;
-        if !run.status().is_terminal() {
-            let message = format!("run `{id}` is {}; cancel it first", run.status().as_str());
-            return Err(PlaneError::new(PlaneErrorKind::Conflict, "run_not_ended", message));
-        }
-        let aggregate = AggregateId::Run(id.shared());
-        let batch = Batch::new()
-            .trim(aggregate.stream(), run.head() + 1)
-            .delete(aggregate.snapshot(), Condition::Always)
-            .delete(keys::run(id.as_str()), Condition::Always)
-            .delete(keys::run_of(run.workflow().id().as_str(), id.as_str()), Condition::Always);
         commit_one(self.shared(), batch).await
     }
 

@@ -7,14 +7,14 @@ use serde::Serialize;
 use super::{
     ControlPlane, PlaneError, PlaneErrorKind,
     inbound::aggregate_of,
-    keys::{self, APPROVALS, AggregateId, DEAD_LETTERS_BY_TIME, RUNS, WORKFLOWS},
+    keys::{self, APPROVALS, AggregateId, DEAD_LETTERS_BY_TIME, WORKFLOWS},
     load,
 };
 use crate::{
     governance::Principal,
     job::{ApprovalRequest, DeadLetter, Job, JobId, JobSpec, RunId, WorkflowId},
     ports::{Entry, Key, Scan},
-    workflow::{Run, RunStatus, RunSummary, StoredEvent, TimelineEvent, WorkflowSpec, timeline},
+    workflow::{Run, StoredEvent, TimelineEvent, WorkflowSpec, timeline},
 };
 
 /// One page of a list.
@@ -24,21 +24,6 @@ pub struct ListPage<T> {
     pub items: Vec<T>,
     /// Where to go on, if there may be more. Opaque.
     pub next: Option<String>,
-}
-
-/// Which runs to list, newest first.
-#[derive(Clone, Debug, Default)]
-pub struct RunQuery {
-    /// Only runs of this workflow.
-    pub workflow: Option<WorkflowId>,
-    /// Only runs in this state.
-    pub status: Option<RunStatus>,
-    /// Only runs of this team.
-    pub team: Option<String>,
-    /// Most items, 1 to 1,000; 50 when 0.
-    pub limit: usize,
-    /// Where to go on, as given by [`ListPage::next`].
-    pub cursor: Option<String>,
 }
 
 /// A job: what it is and how far it has come.
@@ -51,7 +36,7 @@ pub struct JobView {
 }
 
 /// Records looked at for one page: a filter that matches little must not read everything in one call.
-const SCAN_BOUND: usize = 20_000;
+pub(super) const SCAN_BOUND: usize = 20_000;
 
 impl ControlPlane {
     /// Definitions of the principal's tenant, by id.
@@ -80,52 +65,6 @@ impl ControlPlane {
         run.map(|(run, _)| run)
             .filter(|run| run.tenant() == &principal.tenant)
             .ok_or_else(|| PlaneError::not_found("run", id.as_str()))
-    }
-
-    /// Runs of the principal's tenant, newest first.
-    ///
-    /// # Errors
-    /// When the cursor is not one, or the store cannot be read.
-    pub async fn runs(&self, principal: &Principal, query: RunQuery) -> Result<ListPage<RunSummary>, PlaneError> {
-        let wanted = |summary: &RunSummary| {
-            summary.org_id == principal.tenant.as_str()
-                && query.status.is_none_or(|status| summary.status == status)
-                && query.team.as_ref().is_none_or(|team| &summary.team_id == team)
-        };
-        let Some(workflow) = &query.workflow else {
-            return self
-                .list(Scan::prefix(RUNS).reverse(), query.cursor.clone(), query.limit, |entry| {
-                    let summary: RunSummary = read("a run summary", entry)?;
-                    Ok(wanted(&summary).then_some(summary))
-                })
-                .await;
-        };
-        let prefix = keys::runs_of(workflow.as_str());
-        let limit = page_size(query.limit);
-        let mut after = cursor(&prefix, query.cursor.as_deref())?;
-        let mut items = Vec::new();
-        let mut looked_at = 0;
-        loop {
-            let page = self.shared().store.scan(Scan::prefix(&*prefix).reverse().after(after).limit(limit)).await?;
-            after = page.next;
-            for entry in &page.entries {
-                looked_at += 1;
-                let id = entry.key.as_str().strip_prefix(&prefix).unwrap_or_default();
-                if let Some(entry) = self.shared().store.get(&keys::run(id)).await? {
-                    let summary: RunSummary = read("a run summary", &entry)?;
-                    if wanted(&summary) {
-                        items.push(summary);
-                    }
-                }
-                if items.len() == limit {
-                    return Ok(ListPage { items, next: Some(id.to_owned()) });
-                }
-            }
-            if after.is_none() || looked_at >= SCAN_BOUND {
-                let next = after.and_then(|key| key.as_str().strip_prefix(&prefix).map(str::to_owned));
-                return Ok(ListPage { items, next });
-            }
-        }
     }
 
     /// Events of a run from number `from` (at least 1) on, as people read them, oldest first, at most `limit`.
@@ -289,7 +228,7 @@ impl ControlPlane {
     }
 }
 
-fn page_size(limit: usize) -> usize {
+pub(super) fn page_size(limit: usize) -> usize {
     match limit {
         0 => 50,
         limit => limit.min(1_000),

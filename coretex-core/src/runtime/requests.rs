@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use super::VersionRef;
 use crate::{
     job::{JobId, Priority, RunId, Topic, WorkflowId},
     policy::JobMeta,
@@ -14,6 +15,7 @@ use crate::{
 pub struct StartRequest {
     pub(super) workflow: WorkflowId,
     pub(super) input: Arc<Value>,
+    pub(super) version: Option<VersionRef>,
     pub(super) run: Option<RunId>,
     pub(super) team: Arc<str>,
     pub(super) labels: BTreeMap<String, String>,
@@ -28,6 +30,7 @@ impl StartRequest {
         Self {
             workflow,
             input: input.into(),
+            version: None,
             run: None,
             team: "".into(),
             labels: BTreeMap::new(),
@@ -35,6 +38,12 @@ impl StartRequest {
             dry_run: false,
             priority: None,
         }
+    }
+
+    /// Pins this version instead of the current one.
+    pub fn version(mut self, version: impl Into<VersionRef>) -> Self {
+        self.version = Some(version.into());
+        self
     }
 
     /// Gives the run an id of your own. Starting it twice with the same input starts it once.
@@ -69,7 +78,7 @@ impl StartRequest {
         self
     }
 
-    /// Adds a label; its jobs carry it too.
+    /// Adds a label, one of 64 at most; its jobs carry it too, and runs are found by it.
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(key.into(), value.into());
         self

@@ -31,9 +31,9 @@ use super::{
     workers::Workers,
 };
 use crate::{
-    job::{JobSpec, WorkflowId},
+    job::{Facts, JobSpec, WorkflowId},
     plane::Input,
-    ports::{Blobs, Bus, Busy, Clock, Delivery, IdSource, Key, PolicyEngine, Store},
+    ports::{Blobs, Bus, Busy, Clock, Delivery, IdSource, Key, PolicyEngine, PolicySnapshot, Store},
     scheduler::Routes,
     workflow::{Run, StartRun, Workflow},
 };
@@ -58,6 +58,9 @@ pub(super) struct Shared {
     pub(super) timers: mpsc::UnboundedSender<Arm>,
     pub(super) closed: AtomicBool,
     pub(super) tasks: Mutex<JoinSet<()>>,
+    /// Writing a pinned output shares it, removing one takes it whole: between the look at a blob and its removal nobody
+    /// may come to need it.
+    pub(super) pinning: tokio::sync::RwLock<()>,
 }
 
 /// Something for an executor to do.
@@ -93,6 +96,19 @@ impl Shared {
     pub(super) fn now(&self) -> Timestamp {
         let now = self.clock.now();
         Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+    }
+
+    /// The world as decisions see it now.
+    pub(super) fn facts<'a>(&self, seed: u64, policy: &'a dyn PolicySnapshot, routes: &'a Routes) -> Facts<'a> {
+        Facts {
+            now: self.now(),
+            seed,
+            policy,
+            routes,
+            default_job_timeout: self.options.default_job_timeout,
+            stop_grace: self.options.stop_grace,
+            payload_limits: self.options.payload_limits(),
+        }
     }
 
     /// The definition stored under `id`, from memory when it is the one compiled last.

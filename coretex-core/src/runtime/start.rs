@@ -6,6 +6,7 @@ use super::{
     PlaneError, PlaneErrorKind, StartRequest,
     keys::AggregateId,
     shared::{Shared, Work},
+    versions,
 };
 use crate::{
     governance::Principal,
@@ -14,6 +15,9 @@ use crate::{
     workflow::{StartRun, Workflow},
 };
 
+/// Most labels of one run: each is an entry of an index.
+const MAX_LABELS: usize = 64;
+
 /// Starts a run; see [`ControlPlane::start`](super::ControlPlane::start).
 pub(super) async fn start(
     shared: &Arc<Shared>,
@@ -21,7 +25,14 @@ pub(super) async fn start(
     request: StartRequest,
 ) -> Result<RunId, PlaneError> {
     check_input(shared, &request.input)?;
-    let workflow = workflow_to_start(shared, principal, &request.workflow).await?;
+    let mut workflow = workflow_to_start(shared, principal, &request.workflow).await?;
+    if let Some(version) = &request.version {
+        (_, workflow) = versions::pinned(shared, principal, &request.workflow, version).await?;
+    }
+    if request.labels.len() > MAX_LABELS {
+        let message = format!("the run has {} labels; at most {MAX_LABELS} are allowed", request.labels.len());
+        return Err(PlaneError::new(PlaneErrorKind::Invalid, "too_many_labels", message));
+    }
     if let Some(key) = &request.idempotency_key
         && (key.is_empty() || key.len() > 200 || key.chars().any(char::is_control))
     {

@@ -21,6 +21,8 @@ pub struct RunWatch {
     next: u64,
     ready: VecDeque<TimelineEvent>,
     ended: bool,
+    /// The run had ended when the watch began, so that nothing more comes.
+    complete: bool,
 }
 
 /// Events read at a time.
@@ -44,6 +46,7 @@ impl ControlPlane {
             next: from.max(1),
             ready: VecDeque::new(),
             ended: state.status().is_terminal() && from > state.head(),
+            complete: state.status().is_terminal(),
         })
     }
 }
@@ -65,7 +68,7 @@ impl RunWatch {
             }
             let read = self.plane.timeline_of(&self.run, &self.workflow, self.next, PAGE).await?;
             self.ready.extend(read.into_iter().filter(|event| event.seq >= self.next));
-            if self.ready.is_empty() && self.changes.next().await.is_none() {
+            if self.ready.is_empty() && (self.complete || self.changes.next().await.is_none()) {
                 return Ok(None);
             }
         }

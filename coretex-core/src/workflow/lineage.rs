@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{Block, Signals, StepRun};
 use crate::{
-    job::{RunId, StepRunId},
+    job::{Output, RunId, StepRunId},
     value::Value,
 };
 
@@ -42,4 +42,11 @@ pub struct RestoredState {
     pub(super) signals: Arc<Signals>,
     pub(super) steps: Vec<StepRun>,
     pub(super) blocks: Vec<Block>,
+}
+
+impl RestoredState {
+    /// What the steps made that are kept.
+    pub(crate) fn outputs(&self) -> impl Iterator<Item = &Output> {
+        self.steps.iter().filter_map(|step| step.output.as_ref())
+    }
 }

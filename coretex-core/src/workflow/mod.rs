@@ -28,6 +28,7 @@ mod check;
 mod concurrency;
 mod decide;
 mod definition;
+mod diff;
 mod draft;
 mod event;
 mod fold;
@@ -50,6 +51,7 @@ pub use decide::{
     decide, outstanding, start,
 };
 pub use definition::{Case, Delay, ItemTolerance, Joins, Role, Step, StepKind, Workflow};
+pub use diff::{DefinitionDiff, Edge, FieldChange, Rename, RunImpact, StepChange, diff};
 pub(crate) use draft::Changes;
 pub use event::{Cause, Resolution, RunEvent, SkipReason, StoredEvent};
 pub use lineage::{Origin, ParentRun, RestoredState};

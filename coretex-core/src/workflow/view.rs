@@ -148,8 +148,17 @@ pub struct RunSummary {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The code of why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
     /// Digest of the definition that it pinned.
     pub definition: String,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Its timeline was pruned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub timeline_pruned: bool,
 }
 
 impl RunSummary {
@@ -166,7 +175,10 @@ impl RunSummary {
             updated_at: run.core.updated_at,
             completed_at: run.core.completed_at,
             error: run.core.failure.as_ref().map(|failure| failure.message.to_string()),
+            error_code: run.core.failure.as_ref().map(|failure| failure.code.to_string()),
             definition: run.workflow.digest().to_string(),
+            labels: run.labels().clone(),
+            timeline_pruned: false,
         })
     }
 }

@@ -11,7 +11,8 @@ use coretex_core::{
     ports::{Entry, Key, Scan, Store},
     testing::TestPlane,
     workflow::{
-        Role, Run, RunEvent, RunSummary, StepKind, StepRun, StepStatus, StoredEvent, WaitsFor, Wake, Workflow, WorkflowSpec,
+        Role, Run, RunEvent, RunStatus, RunSummary, StepKind, StepRun, StepStatus, StoredEvent, WaitsFor, Wake, Workflow,
+        WorkflowSpec,
     },
 };
 use serde_json::Value;
@@ -101,7 +102,7 @@ fn check(contents: &Contents) -> Vec<State> {
         let run = walk(id, workflow, events, &mut letters);
         let summary: RunSummary = serde_json::from_slice(&contents.values[&format!("runs/{id}")].value).unwrap();
         assert_eq!(summary.status, run.status(), "the list shows run `{id}` in another state");
-        assert!(contents.values.contains_key(&format!("runs-of/{}/{id}", workflow.id())));
+        assert_eq!(summary.error_code.as_deref(), run.failure().map(|failure| &*failure.code));
         states.push(State::Run(Box::new(run)));
     }
     for (id, events) in &contents.jobs {
@@ -115,6 +116,7 @@ fn check(contents: &Contents) -> Vec<State> {
         contents.values.keys().filter_map(|key| key.strip_prefix("dlq/")).map(str::to_owned).collect();
     assert_eq!(found, letters, "dead letters are not those of the jobs given up");
     wake_sources(contents, &states);
+    indexes(contents, &states);
     questions(contents, &states);
     states
 }
@@ -309,6 +311,46 @@ fn wake_sources(contents: &Contents, states: &[State]) {
     let found: BTreeSet<String> =
         contents.values.keys().filter(|key| key.starts_with("hot/") || key.starts_with("timers/")).cloned().collect();
     assert_eq!(found, expected, "wake sources");
+}
+
+/// Every index holds exactly what a walk over all runs puts there, and definitions are pinned exactly as often.
+fn indexes(contents: &Contents, states: &[State]) {
+    let mut expected = Vec::new();
+    let mut pins: BTreeMap<String, i64> = BTreeMap::new();
+    for state in states {
+        let State::Run(run) = state else { continue };
+        let (id, tenant, workflow) = (run.id().unwrap(), run.tenant(), run.workflow());
+        let place = format!("{:020}/{id}", run.created_at().as_microsecond());
+        expected.push(format!("runs-at/{tenant}/{place}"));
+        expected.push(format!("runs-of/{}/{place}", workflow.id()));
+        expected.extend(run.labels().iter().map(|_| format!("by-label/{tenant}/{place}")));
+        let status = run.status();
+        if status.is_terminal() {
+            expected.push(format!("by-status/{tenant}/{}/{place}", status.as_str()));
+        } else {
+            expected.push(format!("by-status/{tenant}/live/{place}"));
+            expected.push(format!("live-of/{}/{}/{id}", workflow.id(), workflow.digest()));
+        }
+        if status == RunStatus::Waiting {
+            expected.push(format!("by-status/{tenant}/waiting/{place}"));
+        }
+        *pins.entry(format!("pins/{}", workflow.digest())).or_default() += 1;
+    }
+    let indexes = ["runs-at/", "runs-of/", "by-label/", "by-status/", "live-of/"];
+    let without_hash = |key: &str| match key.split('/').collect::<Vec<_>>()[..] {
+        ["by-label", tenant, _, time, id] => format!("by-label/{tenant}/{time}/{id}"),
+        _ => key.to_owned(),
+    };
+    let found = contents.values.keys().filter(|key| indexes.iter().any(|index| key.starts_with(index)));
+    let mut found: Vec<String> = found.map(|key| without_hash(key)).collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected, "indexes");
+    let counted = contents.values.iter().filter(|(key, _)| key.starts_with("pins/"));
+    let counted: BTreeMap<String, i64> = counted
+        .map(|(key, entry)| (key.clone(), std::str::from_utf8(&entry.value).unwrap().parse().unwrap()))
+        .collect();
+    assert_eq!(counted, pins, "pins");
 }
 
 /// Questions are on record exactly while they wait, and whoever waits for a human has one.

@@ -41,7 +41,8 @@ pub(super) async fn follow(
     let run = api.plane.run(&caller.0, &id).await?;
     // Beyond what is there, the next one is meant.
     let from = from.clamp(1, run.head() + 1);
-    if run.status().is_terminal() && from > run.head() {
+    // Nothing more comes, or what came was pruned.
+    if run.status().is_terminal() && api.plane.timeline(&caller.0, &id, from, 1).await?.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let watch = api.plane.watch(&caller.0, &id, from).await?;

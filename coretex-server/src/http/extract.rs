@@ -1,7 +1,5 @@
 //! What handlers take from a request: ids, query parameters, bodies. A slip is answered with a [`Problem`].
 
-use std::collections::BTreeMap;
-
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
@@ -30,9 +28,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Ids<T> 
     }
 }
 
-/// Query parameters. A parameter that is empty counts as absent; of a repeated one the last counts.
+/// Query parameters. A parameter that is empty counts as absent; of a repeated one the last counts, unless it may be repeated.
 #[derive(Debug)]
-pub(super) struct Params(BTreeMap<String, String>);
+pub(super) struct Params(Vec<(String, String)>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Problem;
@@ -47,7 +45,30 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 
 impl Params {
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.every(name).last()
+    }
+
+    /// All values of a parameter that may be repeated, in order.
+    pub(super) fn every(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a switch is on; off when absent.
+    pub(super) fn is_on(&self, name: &str) -> Result<bool, Problem> {
+        Ok(self.switch(name)?.unwrap_or(false))
+    }
+
+    /// A switch: on, off or absent.
+    pub(super) fn switch(&self, name: &str) -> Result<Option<bool>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        match text {
+            "1" | "true" | "yes" | "y" | "on" => Ok(Some(true)),
+            "0" | "false" | "no" | "n" | "off" => Ok(Some(false)),
+            _ => {
+                let detail = format!("query parameter `{name}` is `{text}`; give `true` or `false`");
+                Err(Problem::bad_request("query_invalid", detail))
+            }
+        }
     }
 
     pub(super) fn owned(&self, name: &str) -> Option<String> {

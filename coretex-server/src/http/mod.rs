@@ -12,10 +12,13 @@ mod extract;
 mod health;
 mod jobs;
 mod problem;
+mod prune;
+mod run_query;
 mod runs;
 mod schedules;
 mod shape;
 mod status;
+mod versions;
 mod workers;
 mod workflows;
 
@@ -87,11 +90,16 @@ impl Api {
             .route("/workers", get(workers::list))
             .route("/workflows", get(workflows::list).post(workflows::put))
             .route("/workflows/{id}", get(workflows::show).delete(workflows::delete))
+            .route("/workflows/{id}/versions", get(versions::list))
+            .route("/workflows/{id}/versions/{version}", get(versions::show))
+            .route("/workflows/{id}/diff", get(versions::diff))
+            .route("/workflows/{id}/rollback", post(versions::roll_back))
             .route("/workflows/{id}/runs", get(runs::list_of_workflow).post(runs::start))
             .route("/workflows/{id}/runs/{run_id}/cancel", post(runs::cancel))
             .route("/workflows/{id}/runs/{run_id}/steps/{step_id}/approve", post(runs::answer_step))
             .route("/workflow-runs", get(runs::list))
             .route("/workflow-runs/{id}", get(runs::show).delete(runs::delete))
+            .route("/workflow-runs/{id}/restart", post(versions::restart))
             .route("/workflow-runs/{id}/timeline", get(runs::timeline))
             .route("/workflow-runs/{id}/events", get(events::follow))
             .route("/queued-starts", get(concurrency::queued))
@@ -110,6 +118,7 @@ impl Api {
             .route("/approvals", get(approvals::list))
             .route("/approvals/{id}/approve", post(approvals::approve))
             .route("/approvals/{id}/reject", post(approvals::reject))
+            .route("/prune", post(prune::prune))
             .route("/dlq", get(dead_letters::list))
             .route("/dlq/page", get(dead_letters::page))
             .route("/dlq/{id}", axum::routing::delete(dead_letters::delete))

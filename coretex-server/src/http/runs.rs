@@ -3,16 +3,15 @@
 use axum::{
     Json,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode},
 };
 use coretex_core::{
     governance::Principal,
     job::{Answer, Priority, RunId, StepRunId, WorkflowId},
-    runtime::{RunQuery, StartRequest},
+    runtime::{RunQuery, StartRequest, VersionRef},
     value::Value,
-    workflow::{Run, RunStatus, TimelineEvent},
+    workflow::{Run, TimelineEvent},
 };
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, json};
 
@@ -20,7 +19,7 @@ use super::{
     Api, Problem,
     auth::Caller,
     extract::{Body, Ids, Params, json, read},
-    shape,
+    run_query, shape,
 };
 
 /// Starts a run with the body as its input. 200 with its id, also for a repeat under the same idempotency key.
@@ -33,7 +32,7 @@ pub(super) async fn start(
     request: Request,
 ) -> Result<Json<Value>, Problem> {
     shape::check_tenant(&caller, params.text("org_id"))?;
-    if params.text("dry_run").is_some_and(|text| matches!(text, "1" | "true" | "yes" | "y" | "on")) {
+    if params.is_on("dry_run")? {
         let detail = "dry runs are not offered yet; leave `dry_run` out";
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "dry_run_unsupported", detail));
     }
@@ -50,6 +49,12 @@ pub(super) async fn start(
         };
         start = start.priority(priority);
     }
+    if let Some(version) = params.text("version") {
+        start = start.version(VersionRef::parse(version)?);
+    }
+    for (name, value) in run_query::labels(&params)? {
+        start = start.label(name, value);
+    }
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
     let key = header("idempotency-key").or_else(|| header("x-idempotency-key"));
     if let Some(key) = key.or_else(|| params.text("idempotency_key")).or_else(|| params.text("idempotency-key")) {
@@ -59,62 +64,43 @@ pub(super) async fn start(
     Ok(Json(json!({"run_id": run})))
 }
 
-/// The newest runs of a workflow, a bare array; empty for a workflow that nobody knows.
+/// The newest runs of a workflow, a bare array; empty for a workflow that nobody knows. The header `X-Next-Cursor` says
+/// where to go on.
 pub(super) async fn list_of_workflow(
     State(api): State<Api>,
     caller: Caller,
     Ids(id): Ids<String>,
     params: Params,
-) -> Result<Json<Vec<Value>>, Problem> {
-    let query = RunQuery { workflow: Some(WorkflowId::parse(&id)?), limit: params.limit(100)?, ..RunQuery::default() };
-    let page = api.plane.runs(&caller.0, query).await?;
-    let ids = page.items.iter().map(|summary| summary.id.as_str());
-    Ok(Json(views(&api, &caller.0, ids).await?))
+) -> Result<(HeaderMap, Json<Vec<Value>>), Problem> {
+    let query = RunQuery { workflow: Some(WorkflowId::parse(&id)?), ..run_query::read(&params, 100)? };
+    let (items, next) = find(&api, &caller, &params, query).await?;
+    let mut headers = HeaderMap::new();
+    if let Some(next) = next.and_then(|next| HeaderValue::from_str(&next).ok()) {
+        headers.insert("x-next-cursor", next);
+    }
+    Ok((headers, Json(items)))
 }
 
 /// Runs, newest first, page by page.
 pub(super) async fn list(State(api): State<Api>, caller: Caller, params: Params) -> Result<Json<Value>, Problem> {
     shape::check_tenant(&caller, params.text("org_id"))?;
-    let query = RunQuery {
-        workflow: params.text("workflow_id").map(WorkflowId::parse).transpose()?,
-        status: params.text("status").map(status).transpose()?,
-        team: params.owned("team_id"),
-        limit: params.limit(50)?,
-        cursor: params.owned("cursor"),
-    };
-    let (after, before) = (instant(&params, "updated_after")?, instant(&params, "updated_before")?);
+    let (items, next) = find(&api, &caller, &params, run_query::read(&params, 50)?).await?;
+    Ok(Json(json!({"items": items, "next_cursor": next})))
+}
+
+async fn find(
+    api: &Api,
+    caller: &Caller,
+    params: &Params,
+    query: RunQuery,
+) -> Result<(Vec<Value>, Option<String>), Problem> {
     let page = api.plane.runs(&caller.0, query).await?;
-    let wanted = page.items.iter().filter(|summary| {
-        let updated = summary.updated_at.as_second();
-        after.is_none_or(|after| updated >= after) && before.is_none_or(|before| updated <= before)
-    });
     let items = if params.text("view") == Some("summary") {
-        wanted.map(|summary| json!(summary)).collect()
+        page.items.iter().map(|summary| json!(summary)).collect()
     } else {
-        views(&api, &caller.0, wanted.map(|summary| summary.id.as_str())).await?
+        views(api, &caller.0, page.items.iter().map(|summary| summary.id.as_str())).await?
     };
-    Ok(Json(json!({"items": items, "next_cursor": page.next})))
-}
-
-fn status(text: &str) -> Result<RunStatus, Problem> {
-    serde_json::from_value(Value::String(text.to_ascii_lowercase())).map_err(|_| {
-        let known = "pending, running, waiting, succeeded, failed, cancelled, timed_out";
-        Problem::bad_request("query_invalid", format!("`{text}` is not the status of a run; one of {known}"))
-    })
-}
-
-/// Seconds since 1970 from a number whose unit its size tells, or from RFC 3339.
-fn instant(params: &Params, name: &str) -> Result<Option<i64>, Problem> {
-    let Some(text) = params.text(name) else { return Ok(None) };
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(Some(time.as_second()));
-    }
-    Ok(params.number::<i64>(name)?.map(|number| match number {
-        ..1_000_000_000_000 => number,
-        1_000_000_000_000..1_000_000_000_000_000 => number / 1_000,
-        1_000_000_000_000_000..1_000_000_000_000_000_000 => number / 1_000_000,
-        _ => number / 1_000_000_000,
-    }))
+    Ok((items, page.next))
 }
 
 async fn views<'a>(

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::{Request, State},
-    http::StatusCode,
+    http::{HeaderName, StatusCode},
 };
 use coretex_core::{job::WorkflowId, value::Value, workflow::Workflow};
 use serde_json::{Map, json};
@@ -12,7 +12,7 @@ use super::{
     Api, Problem,
     auth::Caller,
     extract::{Ids, Params, document, strip_nulls},
-    shape,
+    shape, versions,
 };
 
 /// Most definitions in a list, as established.
@@ -35,20 +35,23 @@ pub(super) async fn list(State(api): State<Api>, caller: Caller, params: Params)
     Ok(Json(specs.iter().take(params.limit(LISTED)?).map(shape::workflow).collect()))
 }
 
-/// Stores a definition, JSON or YAML. 201 with its id.
+/// Stores a definition, JSON or YAML. 201 with its id, also when the content was current already; the header
+/// `X-Workflow-Version` says what version it is.
 pub(super) async fn put(
     State(api): State<Api>,
     caller: Caller,
+    params: Params,
     request: Request,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Value>), Problem> {
     let Some(mut value) = document(request).await? else {
         return Err(Problem::bad_request("body_missing", "the body is empty; send a workflow definition"));
     };
     tidy(&mut value);
     let workflow = Workflow::from_value("body", value).map_err(|error| Problem::from(&error))?;
-    let stored = api.plane.put_workflow(&caller.0, workflow).await?;
-    let mut answer = Map::from_iter([("id".to_owned(), json!(stored.id()))]);
+    let stored = api.plane.store_workflow(&caller.0, workflow, params.text("note")).await?;
+    let mut answer = Map::from_iter([("id".to_owned(), json!(stored.workflow.id()))]);
     let warnings: Vec<Value> = stored
+        .workflow
         .warnings()
         .iter()
         .map(|warning| json!({"code": warning.code, "path": warning.path, "message": warning.message, "help": warning.help}))
@@ -56,7 +59,9 @@ pub(super) async fn put(
     if !warnings.is_empty() {
         answer.insert("warnings".into(), Value::Array(warnings));
     }
-    Ok((StatusCode::CREATED, Json(Value::Object(answer))))
+    // Established clients expect nothing but the id in the body.
+    let version = [(versions::HEADER, stored.version.number.to_string())];
+    Ok((StatusCode::CREATED, version, Json(Value::Object(answer))))
 }
 
 /// What established clients send and definitions do not know: `null` for what is not set, no id.
@@ -85,12 +90,18 @@ pub(super) async fn show(State(api): State<Api>, caller: Caller, Ids(id): Ids<St
     Ok(Json(shape::workflow(workflow.spec())))
 }
 
-/// 204. Runs that are under way keep their definition.
+/// 204. Refused with 409 while runs of it are live, unless `force` is on; then they keep their definition.
 pub(super) async fn delete(
     State(api): State<Api>,
     caller: Caller,
     Ids(id): Ids<String>,
+    params: Params,
 ) -> Result<StatusCode, Problem> {
-    api.plane.delete_workflow(&caller.0, &WorkflowId::parse(&id)?).await?;
+    let id = WorkflowId::parse(&id)?;
+    if params.is_on("force")? {
+        api.plane.force_delete_workflow(&caller.0, &id).await?;
+    } else {
+        api.plane.delete_workflow(&caller.0, &id).await?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }

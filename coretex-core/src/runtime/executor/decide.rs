@@ -5,7 +5,6 @@ use super::{
     entry::{Entry, Phase},
 };
 use crate::{
-    job::Facts,
     plane::{self, Rejected, State},
     ports::PolicySnapshot,
     runtime::{
@@ -27,15 +26,7 @@ impl Executor {
         entry.stamp = 0;
         self.idle_weight = self.idle_weight.saturating_sub(std::mem::take(&mut entry.counted));
         let routes = shared.routes.load();
-        let facts = Facts {
-            now: shared.now(),
-            seed,
-            policy,
-            routes: &routes,
-            default_job_timeout: shared.options.default_job_timeout,
-            stop_grace: shared.options.stop_grace,
-            payload_limits: shared.options.payload_limits(),
-        };
+        let facts = shared.facts(seed, policy, &routes);
         let decided = match (&entry.state, &command.work) {
             (None, Work::Start { workflow, start }) => plane::start(workflow, StartRun::clone(start), &facts)
                 .map(|transition| (State::Run(Box::new(Run::new(workflow.clone()))), transition, false)),

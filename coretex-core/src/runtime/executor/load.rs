@@ -6,7 +6,7 @@ use super::{Command, Executor, answer, entry::Phase};
 use crate::{
     plane::State,
     runtime::{
-        PlaneError,
+        PlaneError, PlaneErrorKind,
         batch::Kept,
         concurrency, keepers,
         keys::AggregateId,
@@ -20,7 +20,7 @@ use crate::{
 
 impl Executor {
     pub(super) fn take_loaded(&mut self, loaded: Loaded) {
-        let Loaded { aggregate, result, existing, idempotency, busy: _reading } = loaded;
+        let Loaded { aggregate, result, deleted, existing, idempotency, busy: _reading } = loaded;
         let Some(entry) = self.entries.get_mut(&aggregate) else { return };
         match result {
             Ok(Some((state, snapshot_at))) => {
@@ -79,6 +79,11 @@ impl Executor {
             .and_then(|entry| if entry.phase == Phase::Ready { entry.queue.pop_front() } else { None })
         {
             match (&existing, &command.work) {
+                (_, Work::Start { .. }) if deleted => {
+                    let message = format!("run `{}` was deleted; its id is not used again", aggregate.id());
+                    let refused = PlaneError::new(PlaneErrorKind::Conflict, "run_deleted", message);
+                    answer(command.reply, Err(refused), &aggregate);
+                }
                 (Some(existing), Work::Start { .. }) if command.tries > 0 && existing.id() != aggregate.id() => {
                     answer(command.reply, Ok(()), existing);
                 }

@@ -29,10 +29,10 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Definitions.
-    #[command(subcommand)]
+    #[command(subcommand, visible_alias = "workflows")]
     Workflow(Workflow),
     /// Runs of workflows.
-    #[command(subcommand)]
+    #[command(subcommand, visible_alias = "runs")]
     Run(Run),
     /// Steps of a run.
     #[command(subcommand)]
@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Expr(Expr),
     /// What the server runs on and how it is.
     Status,
+    /// Remove what is older than it has to be; what is not named is kept.
+    Prune(Prune),
 }
 
 #[derive(Debug, Subcommand)]
@@ -99,6 +101,9 @@ pub(crate) enum Workflow {
     Create {
         /// The file.
         file: PathBuf,
+        /// Why, for the list of versions.
+        #[arg(long, default_value = "")]
+        note: String,
     },
     /// List definitions, newest change first.
     List,
@@ -107,10 +112,41 @@ pub(crate) enum Workflow {
         /// The workflow.
         id: String,
     },
-    /// Remove a definition; runs that are under way keep theirs.
+    /// Remove a definition, unless runs of it are live.
     Delete {
         /// The workflow.
         id: String,
+        /// Remove it all the same; runs that are under way keep theirs.
+        #[arg(long)]
+        force: bool,
+    },
+    /// List versions, newest first.
+    Versions {
+        /// The workflow.
+        id: String,
+        /// Show this one, by number or digest, with its content.
+        version: Option<String>,
+    },
+    /// Show what sets two versions apart, and the live runs that the change would meet.
+    Diff {
+        /// The workflow.
+        id: String,
+        /// The version that is changed; the one before `to` unless told.
+        #[arg(long, value_name = "VERSION")]
+        from: Option<String>,
+        /// The version that it is changed to; the current one unless told.
+        #[arg(long, value_name = "VERSION")]
+        to: Option<String>,
+    },
+    /// Make an older version current again, as a new version, and print its number.
+    Rollback {
+        /// The workflow.
+        id: String,
+        /// The version, by number or digest.
+        version: String,
+        /// Why, for the list of versions.
+        #[arg(long, default_value = "")]
+        note: String,
     },
 }
 
@@ -129,21 +165,25 @@ pub(crate) enum Run {
         /// How urgent it is: critical, interactive or batch.
         #[arg(long)]
         priority: Option<String>,
+        /// Pin this version, by number or digest, instead of the current one.
+        #[arg(long, value_name = "VERSION")]
+        version: Option<String>,
+        /// Label it; may be repeated.
+        #[arg(long, value_name = "NAME=VALUE")]
+        label: Vec<String>,
         /// Follow it to its end.
         #[arg(long)]
         watch: bool,
     },
     /// List runs, newest first.
-    List {
-        /// Only of this workflow.
-        #[arg(long, value_name = "ID")]
-        workflow: Option<String>,
-        /// Only in this state.
-        #[arg(long, value_name = "STATUS")]
-        status: Option<String>,
-        /// Most runs.
-        #[arg(long, default_value_t = 20)]
-        limit: u32,
+    List(RunFilter),
+    /// Start a run again with the same input on another version, and print its id; a live one is cancelled first.
+    Restart {
+        /// The run.
+        id: String,
+        /// The version, by number or digest; the current one unless told.
+        #[arg(long, value_name = "VERSION")]
+        version: Option<String>,
     },
     /// List runs that wait for a place under their concurrency key.
     Queued {
@@ -176,6 +216,82 @@ pub(crate) enum Run {
         /// The run.
         id: String,
     },
+}
+
+/// Which runs.
+#[derive(Debug, Args)]
+pub(crate) struct RunFilter {
+    /// Only of this workflow.
+    #[arg(long, value_name = "ID")]
+    pub(crate) workflow: Option<String>,
+    /// Only in one of these states.
+    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
+    pub(crate) status: Vec<String>,
+    /// Only of this team.
+    #[arg(long, value_name = "ID")]
+    pub(crate) team: Option<String>,
+    /// Only with this label; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// Only created then or later.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) created_after: Option<String>,
+    /// Only created then or earlier.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) created_before: Option<String>,
+    /// Only those whose state changed last then or later.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) updated_after: Option<String>,
+    /// Only those whose state changed last then or earlier.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) updated_before: Option<String>,
+    /// Only with an id that begins so; by id then, last first.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) id_prefix: Option<String>,
+    /// Only those that have an error.
+    #[arg(long)]
+    pub(crate) has_error: bool,
+    /// Only those with this error.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) error_code: Option<String>,
+    /// Most runs.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) limit: u32,
+    /// Where to go on, as the list before said.
+    #[arg(long)]
+    pub(crate) cursor: Option<String>,
+}
+
+/// Ages are whole numbers with a unit: `90s`, `15m`, `12h`, `30d`, `8w`.
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// Only say what would be removed.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Runs that succeeded longer ago.
+    #[arg(long, value_name = "AGE")]
+    pub(crate) succeeded: Option<String>,
+    /// Runs that failed longer ago.
+    #[arg(long, value_name = "AGE")]
+    pub(crate) failed: Option<String>,
+    /// Runs that were cancelled longer ago.
+    #[arg(long, value_name = "AGE")]
+    pub(crate) cancelled: Option<String>,
+    /// Runs that timed out longer ago.
+    #[arg(long, value_name = "AGE")]
+    pub(crate) timed_out: Option<String>,
+    /// Timelines of runs that ended longer ago and stay.
+    #[arg(long, value_name = "AGE")]
+    pub(crate) timelines: Option<String>,
+    /// Dead letters that are older.
+    #[arg(long, value_name = "AGE")]
+    pub(crate) dead_letters: Option<String>,
+    /// Versions that were superseded longer ago and that no run pins.
+    #[arg(long, value_name = "AGE")]
+    pub(crate) versions: Option<String>,
+    /// Blobs that are older and that nothing needs.
+    #[arg(long, value_name = "AGE")]
+    pub(crate) blobs: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{Approval, Command, Dlq, Job, Question, Run, Step, StepOf, Worker, Workflow},
+    definitions,
     print::{Table, pretty, text},
     schedules, watch,
 };
@@ -24,6 +25,7 @@ pub(crate) async fn call(client: &Client, command: Command, json: bool) -> anyho
         Command::Approval(verb) => approval(client, verb, json).await?,
         Command::Dlq(verb) => dlq(client, verb, json).await?,
         Command::Schedules(verb) => schedules::call(client, verb, json).await?,
+        Command::Prune(prune) => definitions::prune(client, prune, json).await?,
         Command::Worker(Worker::List) => {
             let workers = client.get("/api/v1/workers").await?;
             show(&workers, json, || {
@@ -57,11 +59,12 @@ pub(crate) async fn call(client: &Client, command: Command, json: bool) -> anyho
 
 async fn workflow(client: &Client, verb: Workflow, json: bool) -> anyhow::Result<()> {
     match verb {
-        Workflow::Create { file } => {
+        Workflow::Create { file, note } => {
             let body = read_file(&file)?;
             let as_json = file.extension().is_some_and(|kind| kind == "json");
             let kind = if as_json { "application/json" } else { "application/yaml" };
-            let answer = client.post("/api/v1/workflows", Sent::text(body, kind)).await?;
+            let path = query("/api/v1/workflows", [("note", note)]);
+            let answer = client.post(&path, Sent::text(body, kind)).await?;
             for warning in answer.get("warnings").map(items).into_iter().flatten() {
                 eprintln!(
                     "warning: {}: {}; {}",
@@ -91,8 +94,16 @@ async fn workflow(client: &Client, verb: Workflow, json: bool) -> anyhow::Result
             });
         }
         Workflow::Get { id } => pretty(&client.get(&format!("/api/v1/workflows/{}", part(&id))).await?),
-        Workflow::Delete { id } => {
-            client.delete(&format!("/api/v1/workflows/{}", part(&id))).await?;
+        Workflow::Delete { id, force } => {
+            let path = format!("/api/v1/workflows/{}", part(&id));
+            client.delete(&if force { query(&path, [("force", "true".to_owned())]) } else { path }).await?;
+        }
+        Workflow::Versions { id, version } => definitions::versions(client, &id, version, json).await?,
+        Workflow::Diff { id, from, to } => definitions::diff(client, &id, from, to, json).await?,
+        Workflow::Rollback { id, version, note } => {
+            let path = format!("/api/v1/workflows/{}/rollback", part(&id));
+            let answer = client.post(&path, Sent::json(&json!({"version": version, "note": note}))).await?;
+            show(&answer, json, || println!("{}", text(&answer, "number")));
         }
     }
     Ok(())
@@ -100,29 +111,24 @@ async fn workflow(client: &Client, verb: Workflow, json: bool) -> anyhow::Result
 
 async fn run(client: &Client, verb: Run, json: bool) -> anyhow::Result<ExitCode> {
     match verb {
-        Run::Start { workflow, input, idempotency_key, priority, watch: follow } => {
+        Run::Start { workflow, input, idempotency_key, priority, version, label, watch: follow } => {
             let input = input.map(|given| read_input(&given)).transpose()?.unwrap_or_else(|| json!({}));
             let mut sent = Sent::json(&input);
             if let Some(key) = idempotency_key {
                 sent = sent.header("idempotency-key", key);
             }
-            let mut path = format!("/api/v1/workflows/{}/runs", part(&workflow));
-            if let Some(priority) = priority {
-                path.push_str(&format!("?priority={}", part(&priority)));
-            }
+            let labels = label.into_iter().map(|label| ("label", label));
+            let version = version.into_iter().map(|version| ("version", version));
+            let priority = priority.into_iter().map(|priority| ("priority", priority));
+            let path = query(&format!("/api/v1/workflows/{}/runs", part(&workflow)), labels.chain(version).chain(priority));
             let answer = client.post(&path, sent).await?;
             show(&answer, json, || println!("{}", text(&answer, "run_id")));
             if follow {
                 return watch::follow(client, &text(&answer, "run_id"), json).await;
             }
         }
-        Run::List { workflow, status, limit } => {
-            let mut path = format!("/api/v1/workflow-runs?view=summary&limit={limit}");
-            for (name, value) in [("workflow_id", workflow), ("status", status)] {
-                if let Some(value) = value {
-                    path.push_str(&format!("&{name}={}", part(&value)));
-                }
-            }
+        Run::List(filter) => {
+            let path = definitions::runs_path(filter);
             let page = client.get(&path).await?;
             show(&page, json, || {
                 let mut table = Table::new(["RUN", "WORKFLOW", "STATUS", "CREATED", "ERROR"]);
@@ -137,6 +143,10 @@ async fn run(client: &Client, verb: Run, json: bool) -> anyhow::Result<ExitCode>
                     ]);
                 }
                 table.print("no runs; start one with `coretexctl run start WORKFLOW`");
+                let next = text(&page, "next_cursor");
+                if !next.is_empty() {
+                    eprintln!("there may be more: --cursor {next}");
+                }
             });
         }
         Run::Queued { key } => {
@@ -155,6 +165,11 @@ async fn run(client: &Client, verb: Run, json: bool) -> anyhow::Result<ExitCode>
         Run::Get { id } => {
             let run = client.get(&format!("/api/v1/workflow-runs/{}", part(&id))).await?;
             show(&run, json, || watch::describe(&run));
+        }
+        Run::Restart { id, version } => {
+            let path = format!("/api/v1/workflow-runs/{}/restart", part(&id));
+            let answer = client.post(&path, Sent::json(&json!({"version": version}))).await?;
+            show(&answer, json, || println!("{}", text(&answer, "run_id")));
         }
         Run::Cancel { id } => {
             let workflow = workflow_of(client, &id).await?;
@@ -307,8 +322,18 @@ pub(crate) fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn number(value: &Value, member: &str) -> i64 {
+pub(crate) fn number(value: &Value, member: &str) -> i64 {
     value.get(member).and_then(Value::as_i64).unwrap_or_default()
+}
+
+/// `path` with these parameters; those without a value are left out.
+pub(crate) fn query<'a>(path: &str, parameters: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let mut path = path.to_owned();
+    for (name, value) in parameters.into_iter().filter(|(_, value)| !value.is_empty()) {
+        let joint = if path.contains('?') { '&' } else { '?' };
+        path.push_str(&format!("{joint}{name}={}", part(&value)));
+    }
+    path
 }
 
 /// `text` as one part of a path or a query.

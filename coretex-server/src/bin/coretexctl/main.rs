@@ -4,6 +4,7 @@
 
 mod args;
 mod call;
+mod definitions;
 mod expr;
 mod print;
 mod schedules;
@@ -63,6 +64,8 @@ fn hint(error: &ClientError) -> Option<&'static str> {
                 Some("  the server was started with another key; `coretex-server dev` prints its key at its start")
             }
             "workflow_not_found" => Some("  `coretexctl workflow list` shows what there is"),
+            "version_not_found" => Some("  `coretexctl workflow versions WORKFLOW` shows what there is"),
+            "workflow_in_use" => Some("  wait for them, cancel them, or say --force"),
             "run_not_found" => Some("  `coretexctl run list` shows what there is"),
             "approval_not_found" | "step_not_waiting" => Some("  `coretexctl approval list` shows what waits"),
             _ => None,
