@@ -205,7 +205,8 @@ impl Schema {
     ///
     /// # Errors
     ///
-    /// [`LimitError`] when a million places are looked at, or when 8 MiB are filled in.
+    /// [`LimitError`] when more than 100,000 values or 8 MiB would be filled in, or when more than four million places
+    /// are looked at.
     pub fn with_defaults<'v>(&self, value: &'v Value) -> Result<Cow<'v, Value>, LimitError> {
         defaults::fill(&self.0.source, value)
     }
