@@ -101,9 +101,7 @@ impl LimitError {
 
     /// The limit that filling in defaults has crossed.
     #[cfg(feature = "engine")]
-    pub(in crate::value) fn defaults(kind: LimitErrorKind) -> Self {
-        let limits = Limits::default();
-        let limit = if kind == LimitErrorKind::Bytes { limits.max_bytes } else { limits.max_nodes };
+    pub(in crate::value) fn defaults(kind: LimitErrorKind, limit: usize) -> Self {
         Self { advice: "declare fewer or smaller defaults", ..Self::new(kind, limit, String::new()) }
     }
 

@@ -177,7 +177,7 @@ impl Schema {
     /// It is a best effort. Patterns with look-around or back references, several patterns at once, a
     /// pattern together with a length, `not`, `propertyNames`, `unevaluatedProperties`,
     /// `unevaluatedItems`, and contradictions may give a value that does not
-    /// [validate](Self::is_valid); so may a schema that only values of more than 10,000 parts satisfy.
+    /// [validate](Self::is_valid); so may a schema that only values of more than 2,000 parts satisfy.
     #[must_use]
     pub fn sample(&self) -> Value {
         sample::sample(self, &self.0.source)
@@ -205,7 +205,8 @@ impl Schema {
     ///
     /// # Errors
     ///
-    /// [`LimitError`] when a million places are looked at, or when 8 MiB are filled in.
+    /// [`LimitError`] when more than 100,000 values or 8 MiB would be filled in, or when more than four million places
+    /// are looked at.
     pub fn with_defaults<'v>(&self, value: &'v Value) -> Result<Cow<'v, Value>, LimitError> {
         defaults::fill(&self.0.source, value)
     }

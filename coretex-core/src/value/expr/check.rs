@@ -35,7 +35,7 @@ impl<'s> Known<'s> {
     }
 
     fn schema(view: View<'s>) -> Self {
-        Self { types: Types::declared(&view, 0), inside: Inside::Schema(view) }
+        Self { types: Types::declared(&view), inside: Inside::Schema(view) }
     }
 
     fn list_of(element: Self) -> Self {

@@ -233,7 +233,7 @@ impl<'a> Evaluator<'a, '_, '_> {
         let mut map = BTreeMap::new();
         for (key_ast, value) in entries {
             let key = match self.eval(key_ast)? {
-                Val::Text(key) => key.into_owned(),
+                Val::Text(key) => key,
                 other => {
                     return Err(Failure::operand(format!("map keys are strings, not {}", other.describe())));
                 }

@@ -3,7 +3,6 @@
 //! As in CEL, except where JSON asks for more: numbers of different types combine (the result is
 //! a double when one operand is), nothing orders before or after null, and `in` nothing is false.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::ast::Operator;
@@ -219,7 +218,7 @@ fn arithmetic<'a>(operator: Operator, left: &Val<'a>, right: &Val<'a>, budget: &
         match (left, right) {
             (Val::Text(left), Val::Text(right)) => {
                 budget.charge_text(left.len() + right.len())?;
-                return Ok(Val::Text(Cow::Owned(format!("{left}{right}"))));
+                return Ok(Val::Text(format!("{left}{right}").into()));
             }
             (Val::List(left), Val::List(right)) => {
                 budget.charge(left.len() + right.len())?;

@@ -6,8 +6,8 @@ use std::ops::{BitAnd, BitOr};
 use crate::value::json::Value;
 use crate::value::schema::view::View;
 
-/// Deepest alternatives of a schema that are looked at.
-const MAX_DEPTH: usize = 8;
+/// Most alternatives of a schema that are looked at, at one place.
+const MAX_VIEWS: usize = 200;
 
 /// The types that a value can have, as far as they are known before the run.
 ///
@@ -93,7 +93,14 @@ impl Types {
     }
 
     /// What a schema allows at one place.
-    pub(super) fn declared(view: &View<'_>, depth: usize) -> Self {
+    pub(super) fn declared(view: &View<'_>) -> Self {
+        Self::declared_within(view, &mut MAX_VIEWS.clone())
+    }
+
+    fn declared_within(view: &View<'_>, left: &mut usize) -> Self {
+        // What is not looked at may be anything.
+        let Some(fewer) = left.checked_sub(1) else { return Self::ANY };
+        *left = fewer;
         let mut types = Self::ANY;
         for node in view.nodes() {
             match node.get("type") {
@@ -110,10 +117,8 @@ impl Types {
                 types = types & Self::union(values.iter().map(Self::of));
             }
             for alternatives in ["anyOf", "oneOf"].iter().filter_map(|keyword| node.get(*keyword)?.as_array()) {
-                if depth < MAX_DEPTH {
-                    types = types
-                        & Self::union(alternatives.iter().map(|branch| Self::declared(&view.at(branch), depth + 1)));
-                }
+                let branches = alternatives.iter().map(|branch| Self::declared_within(&view.at(branch), left));
+                types = types & Self::union(branches);
             }
         }
         // A schema that contradicts itself declares nothing.

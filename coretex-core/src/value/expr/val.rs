@@ -1,7 +1,9 @@
 //! Values during evaluation: borrowed JSON where it can be, built values where it must be.
 
-use std::borrow::Cow;
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
 use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +25,7 @@ pub(super) enum Val<'a> {
     Int(i64),
     Uint(u64),
     Double(f64),
-    Text(Cow<'a, str>),
+    Text(Text<'a>),
     List(List<'a>),
     Map(Dict<'a>),
     Type(&'static str),
@@ -41,7 +43,62 @@ pub(super) enum List<'a> {
 pub(super) enum Dict<'a> {
     Json(&'a Map<String, Value>),
     Object(&'a dyn Object),
-    Built(Rc<BTreeMap<String, Val<'a>>>),
+    Built(Rc<BTreeMap<Text<'a>, Val<'a>>>),
+}
+
+/// A string. Cloning never copies it, so that reading a variable costs the same however long its value is.
+#[derive(Clone)]
+pub(super) enum Text<'a> {
+    Lent(&'a str),
+    Built(Rc<str>),
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+    fn deref(&self) -> &str {
+        match self {
+            Self::Lent(text) => text,
+            Self::Built(text) => text,
+        }
+    }
+}
+
+impl Borrow<str> for Text<'_> {
+    fn borrow(&self) -> &str {
+        self
+    }
+}
+
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Self::Built(text.into())
+    }
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl PartialEq for Text<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Text<'_> {}
+
+impl PartialOrd for Text<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Text<'_> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (**self).cmp(&**other)
+    }
 }
 
 impl<'a> Val<'a> {
@@ -50,7 +107,7 @@ impl<'a> Val<'a> {
             Value::Null => Self::Null,
             Value::Bool(flag) => Self::Bool(*flag),
             Value::Number(number) => Self::number(number),
-            Value::String(text) => Self::Text(Cow::Borrowed(text)),
+            Value::String(text) => Self::Text(Text::Lent(text)),
             Value::Array(items) => Self::List(List::Json(items)),
             Value::Object(map) => Self::Map(Dict::Json(map)),
         }
@@ -61,7 +118,7 @@ impl<'a> Val<'a> {
             None => Self::Missing,
             Some(Node::Json(value)) => Self::json(value),
             Some(Node::Object(object)) => Self::Map(Dict::Object(object)),
-            Some(Node::Text(text)) => Self::Text(Cow::Borrowed(text)),
+            Some(Node::Text(text)) => Self::Text(Text::Lent(text)),
             Some(Node::Int(int)) => Self::Int(int),
             Some(Node::Bool(flag)) => Self::Bool(flag),
         }
@@ -74,7 +131,7 @@ impl<'a> Val<'a> {
             Literal::Int(int) => Self::Int(*int),
             Literal::Uint(uint) => Self::Uint(*uint),
             Literal::Double(double) => Self::Double(*double),
-            Literal::Text(text) => Self::Text(Cow::Borrowed(text)),
+            Literal::Text(text) => Self::Text(Text::Lent(text)),
             Literal::Type(name) => Self::Type(name),
         }
     }
@@ -87,12 +144,12 @@ impl<'a> Val<'a> {
     pub(super) fn built(value: Value, budget: &mut Budget) -> Result<Self, Box<Failure>> {
         budget.charge(1)?;
         Ok(match value {
-            Value::String(text) => Self::Text(Cow::Owned(text)),
+            Value::String(text) => Self::Text(text.into()),
             Value::Array(items) => {
                 Self::list(items.into_iter().map(|item| Self::built(item, budget)).collect::<Result<_, _>>()?)
             }
             Value::Object(map) => {
-                let entries = map.into_iter().map(|(key, item)| Ok((key, Self::built(item, budget)?)));
+                let entries = map.into_iter().map(|(key, item)| Ok((key.into(), Self::built(item, budget)?)));
                 Self::Map(Dict::Built(Rc::new(entries.collect::<Result<_, Box<Failure>>>()?)))
             }
             Value::Null => Self::Null,
@@ -218,7 +275,7 @@ impl<'a> Val<'a> {
                 for key in dict.keys() {
                     budget.charge_text(key.len())?;
                     if let Some(item) = dict.get(&key).to_json(budget)? {
-                        map.insert(key.into_owned(), item);
+                        map.insert(key.to_string(), item);
                     }
                 }
                 Value::Object(map)
@@ -279,11 +336,11 @@ impl<'a> Dict<'a> {
     }
 
     /// The keys, sorted, whatever order the map keeps.
-    pub(super) fn keys(&self) -> Vec<Cow<'a, str>> {
-        let mut keys: Vec<Cow<'a, str>> = match self {
-            Self::Json(map) => map.keys().map(|key| Cow::Borrowed(key.as_str())).collect(),
-            Self::Object(object) => object.keys().into_iter().map(Cow::Owned).collect(),
-            Self::Built(map) => map.keys().cloned().map(Cow::Owned).collect(),
+    pub(super) fn keys(&self) -> Vec<Text<'a>> {
+        let mut keys: Vec<Text<'a>> = match self {
+            Self::Json(map) => map.keys().map(|key| Text::Lent(key)).collect(),
+            Self::Object(object) => object.keys().into_iter().map(Text::from).collect(),
+            Self::Built(map) => map.keys().cloned().collect(),
         };
         keys.sort_unstable();
         keys

@@ -7,36 +7,41 @@ use std::borrow::Cow;
 
 use super::view::{Property, Source, View};
 use crate::value::json::Value;
-use crate::value::limits::{LimitError, LimitErrorKind, Limits, measure};
+use crate::value::limits::{LimitError, LimitErrorKind, measure};
 
 /// Deepest place that is filled in.
 const MAX_DEPTH: usize = 64;
-/// Most places that are looked at.
-const MAX_PLACES: usize = 1_000_000;
+/// Most places that are looked at: a few schemas at each of as many values as the limits allow.
+const MAX_PLACES: usize = 4_000_000;
+/// Most values that are filled in.
+const MAX_VALUES: usize = 100_000;
+/// Most bytes that are filled in, as JSON.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 pub(super) fn fill<'v>(source: &Source, value: &'v Value) -> Result<Cow<'v, Value>, LimitError> {
     if !source.has_defaults() {
         return Ok(Cow::Borrowed(value));
     }
     let mut filler =
-        Filler { places: MAX_PLACES, bytes: Limits::default().max_bytes, inserting: Vec::new(), changed: false };
+        Filler { places: MAX_PLACES, values: MAX_VALUES, bytes: MAX_BYTES, inserting: Vec::new(), changed: false };
     let mut filled = value.clone();
     match filler.fill(&source.view(), &mut filled, 0) {
         // Recursion ends at the insertion that it leads back to, so none arrives here.
         Ok(()) | Err(Stop::Recursion(_)) => {}
-        Err(Stop::Limit(kind)) => return Err(LimitError::defaults(kind)),
+        Err(Stop::Limit(kind, limit)) => return Err(LimitError::defaults(kind, limit)),
     }
     Ok(if filler.changed { Cow::Owned(filled) } else { Cow::Borrowed(value) })
 }
 
 enum Stop {
-    Limit(LimitErrorKind),
+    Limit(LimitErrorKind, usize),
     /// A default contains itself; the position of its insertion in [`Filler::inserting`].
     Recursion(usize),
 }
 
 struct Filler<'s> {
     places: usize,
+    values: usize,
     bytes: usize,
     /// The defaults that are being inserted and where, outermost first.
     inserting: Vec<(&'s Value, View<'s>)>,
@@ -44,9 +49,14 @@ struct Filler<'s> {
 }
 
 impl<'s> Filler<'s> {
-    fn charge(&mut self, places: usize, bytes: usize) -> Result<(), Stop> {
-        self.places = self.places.checked_sub(places).ok_or(Stop::Limit(LimitErrorKind::Nodes))?;
-        self.bytes = self.bytes.checked_sub(bytes).ok_or(Stop::Limit(LimitErrorKind::Bytes))?;
+    fn visit(&mut self, places: usize) -> Result<(), Stop> {
+        self.places = self.places.checked_sub(places).ok_or(Stop::Limit(LimitErrorKind::Nodes, MAX_PLACES))?;
+        Ok(())
+    }
+
+    fn charge(&mut self, values: usize, bytes: usize) -> Result<(), Stop> {
+        self.values = self.values.checked_sub(values).ok_or(Stop::Limit(LimitErrorKind::Nodes, MAX_VALUES))?;
+        self.bytes = self.bytes.checked_sub(bytes).ok_or(Stop::Limit(LimitErrorKind::Bytes, MAX_BYTES))?;
         Ok(())
     }
 
@@ -54,7 +64,7 @@ impl<'s> Filler<'s> {
         if depth == MAX_DEPTH {
             return Ok(());
         }
-        self.charge(1 + view.nodes().count(), 0)?;
+        self.visit(1 + view.nodes().count())?;
         match value {
             Value::Object(map) => {
                 for (name, item) in map.iter_mut() {
@@ -63,7 +73,7 @@ impl<'s> Filler<'s> {
                     }
                 }
                 for name in view.declared() {
-                    self.charge(1, 0)?;
+                    self.visit(1)?;
                     if !map.contains_key(name)
                         && let Property::Declared(view) = view.property(name)
                         && let Some(default) = view.first("default")

@@ -12,9 +12,10 @@ use super::pattern;
 use super::scalar::{number, text};
 use super::view::{Property, Source, View};
 use crate::value::json::Value;
+use crate::value::limits::measure;
 
-/// Most values of one sample.
-const MAX_VALUES: usize = 10_000;
+/// Largest sample, in values, keys and 64 bytes of text.
+const MAX_VALUES: usize = 2_000;
 /// Deepest sample; beyond it every value is null.
 const MAX_DEPTH: usize = 48;
 
@@ -59,17 +60,28 @@ impl Sampler {
         self.left -= 1;
         let view = self.decided(view);
         if let Some(given) = given(&view, nth) {
-            return given.clone();
+            let size = measure(given);
+            return if self.affords(size.nodes - 1 + size.bytes / 64) { given.clone() } else { Value::Null };
         }
         match kind(&view, nth) {
             "object" => self.object(&view, depth),
             "array" => self.array(&view, depth),
-            "string" => Value::String(text(&view, nth)),
+            "string" => {
+                let text = text(&view, nth);
+                if self.affords(text.len() / 64) { Value::String(text) } else { Value::Null }
+            }
             "integer" => number(&view, nth, true),
             "number" => number(&view, nth, false),
             "boolean" => Value::Bool(nth.is_multiple_of(2)),
             _ => Value::Null,
         }
+    }
+
+    /// Takes `units` from what is left, when there is that much.
+    fn affords(&mut self, units: usize) -> bool {
+        let left = self.left.checked_sub(units);
+        self.left = left.unwrap_or(0);
+        left.is_some()
     }
 
     /// The view with an alternative chosen wherever there is a choice.
@@ -125,6 +137,8 @@ impl Sampler {
             names.insert(missing);
         }
         let mut map = Map::new();
+        let names: Vec<&str> = names.into_iter().take(self.left).collect();
+        self.left -= names.len();
         for name in names {
             let value = match view.property(name) {
                 Property::Declared(property) => self.value(&property, depth + 1, 0),
@@ -142,7 +156,7 @@ impl Sampler {
         let by_pattern = view.all("patternProperties").filter_map(Value::as_object).flatten().next();
         let named = by_pattern.and_then(|(pattern, _)| pattern::example(pattern));
         for n in 1..=least {
-            if map.len() >= least {
+            if map.len() >= least || !self.affords(1) {
                 break;
             }
             let name = named

@@ -82,7 +82,7 @@ fn merge<'a>(args: &Args<'_, 'a>, budget: &mut Budget) -> Outcome<'a> {
             budget.charge_text(key.len())?;
             let value = map.get(&key);
             if !matches!(value, Val::Missing) {
-                merged.insert(key.into_owned(), value);
+                merged.insert(key, value);
             }
         }
     }

@@ -25,6 +25,10 @@ pub(super) fn call<'a>(function: Function, operands: &[Val<'a>], budget: &mut Bu
     use Function as F;
     let args = Args { function, operands };
     match function {
+        F::Size | F::Length if matches!(args.at(0), Val::Text(_)) => {
+            budget.charge_text(args.text(0)?.len())?;
+            Ok(count(args.text(0)?.chars().count()))
+        }
         F::Size => size(args.at(0)).map(Val::Int).ok_or_else(|| args.refused(0, "a string, list or map")),
         // The established function: whatever has no length has length 0.
         F::Length => Ok(Val::Int(size(args.at(0)).unwrap_or(0))),
@@ -144,10 +148,9 @@ impl<'o, 'a> Args<'o, 'a> {
     }
 }
 
-/// Characters of a string, elements of a list, keys of a map.
+/// Elements of a list, keys of a map.
 fn size(value: &Val<'_>) -> Option<i64> {
     let size = match value {
-        Val::Text(text) => text.chars().count(),
         Val::List(list) => list.len(),
         Val::Map(dict) => dict.len(),
         _ => return None,
@@ -156,7 +159,7 @@ fn size(value: &Val<'_>) -> Option<i64> {
 }
 
 fn owned<'a>(text: String) -> Val<'a> {
-    Val::Text(std::borrow::Cow::Owned(text))
+    Val::Text(text.into())
 }
 
 /// A length or a position as a value.

@@ -1,13 +1,11 @@
 //! Functions of strings. Positions and lengths are in characters.
 
-use std::borrow::Cow;
-
 use super::{Args, Outcome, count, owned};
 use crate::value::expr::ast::Function;
 use crate::value::expr::error::{EvalErrorKind, Failure};
 use crate::value::expr::eval::Budget;
 use crate::value::expr::parser::compile_pattern;
-use crate::value::expr::val::Val;
+use crate::value::expr::val::{Text, Val};
 
 pub(super) fn call<'a>(args: &Args<'_, 'a>, budget: &mut Budget) -> Outcome<'a> {
     if args.function == Function::Join {
@@ -57,7 +55,7 @@ fn position<'a>(text: &str, offset: usize) -> Val<'a> {
     count(text.get(..offset).unwrap_or_default().chars().count())
 }
 
-fn substring<'a>(text: &Cow<'a, str>, args: &Args<'_, 'a>) -> Outcome<'a> {
+fn substring<'a>(text: &Text<'a>, args: &Args<'_, 'a>) -> Outcome<'a> {
     let start = args.position(1)?;
     let end = if args.optional(2).is_some() { args.position(2)? } else { usize::MAX };
     if end < start {
@@ -65,8 +63,8 @@ fn substring<'a>(text: &Cow<'a, str>, args: &Args<'_, 'a>) -> Outcome<'a> {
     }
     let range = offset(text, start)..offset(text, end);
     Ok(match text {
-        Cow::Borrowed(text) => Val::Text(Cow::Borrowed(text.get(range).unwrap_or_default())),
-        Cow::Owned(text) => owned(text.get(range).unwrap_or_default().to_owned()),
+        Text::Lent(text) => Val::Text(Text::Lent(text.get(range).unwrap_or_default())),
+        Text::Built(text) => owned(text.get(range).unwrap_or_default().to_owned()),
     })
 }
 

@@ -88,6 +88,85 @@ fn schemas_without_an_end_give_a_sample_of_bounded_size() {
     assert!(sampled(&json!({"type": "string", "minLength": 1_000_000_000})).as_str().unwrap().len() <= 100_000);
     assert_eq!(sampled(&json!({"type": "string", "pattern": "a{5000}"})), json!("sample"));
     assert_eq!(sampled(&json!(false)), json!(null));
+    for element in [
+        json!({"type": "string", "minLength": 100_000}),
+        json!({"default": "x".repeat(100_000)}),
+        json!({"const": vec![0; 50_000]}),
+        json!({"required": (0..50_000).map(|n| format!("name-{n}")).collect::<Vec<_>>()}),
+        json!({"type": "object", "minProperties": 1_000_000}),
+    ] {
+        let size = crate::value::limits::measure(&sampled(&json!({"items": element, "minItems": 100_000})));
+        assert!(size.nodes < 10_000 && size.bytes < 500_000, "{size:?}");
+    }
+}
+
+/// JSON that looks like a schema, of keywords with values that they may not like.
+fn odd_schemas() -> impl Strategy<Value = Value> {
+    let keywords = [
+        "type",
+        "properties",
+        "items",
+        "prefixItems",
+        "allOf",
+        "anyOf",
+        "oneOf",
+        "not",
+        "if",
+        "then",
+        "else",
+        "$ref",
+        "$id",
+        "default",
+        "const",
+        "enum",
+        "examples",
+        "required",
+        "additionalProperties",
+        "patternProperties",
+        "minimum",
+        "exclusiveMinimum",
+        "maximum",
+        "multipleOf",
+        "minLength",
+        "maxLength",
+        "pattern",
+        "format",
+        "minItems",
+        "uniqueItems",
+        "contains",
+        "minProperties",
+        "dependentRequired",
+        "$defs",
+        "a",
+        "b",
+    ];
+    let texts = [
+        "object",
+        "array",
+        "string",
+        "integer",
+        "number",
+        "#",
+        "#/properties/a",
+        "#/$defs/b",
+        "uuid",
+        "^a+$",
+        "a",
+        "b",
+    ];
+    let leaf = prop_oneof![
+        prop::sample::select(texts.to_vec()).prop_map(Value::from),
+        prop::sample::select(&[-1e300, -2.5, 0.0, 1e-300, 3.0, 1e18, 1e300][..]).prop_map(Value::from),
+        (-3_i64..40).prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+        Just(Value::Null),
+    ];
+    leaf.prop_recursive(5, 40, 6, move |inner| {
+        prop_oneof![
+            4 => prop::collection::btree_map(prop::sample::select(keywords.to_vec()), inner.clone(), 0..6).prop_map(|map| json!(map)),
+            1 => prop::collection::vec(inner, 0..4).prop_map(Value::from),
+        ]
+    })
 }
 
 /// Schemas of the keywords that a sample honours. Bounds never contradict each other.
@@ -151,7 +230,20 @@ fn schemas() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_schema_is_read_without_a_panic(schema in odd_schemas(), value in odd_schemas()) {
+        let source = view::Source::new(schema.clone());
+        if let Ok(filled) = crate::value::schema::defaults::fill(&source, &value) {
+            prop_assert!(matches!(crate::value::schema::defaults::fill(&source, &filled), Ok(Cow::Borrowed(_))), "{schema}: {value}");
+        }
+        let options = crate::value::CompileOptions::new().with_input_schema(&schema);
+        drop(crate::value::Expr::compile("input.a.b + input.b[0].map(x, x.a < input)", &options));
+        if let Ok(schema) = Schema::compile(&schema) {
+            prop_assert_eq!(schema.sample(), schema.sample());
+        }
+    }
 
     #[test]
     fn the_sample_of_a_schema_validates(schema in schemas()) {
