@@ -116,7 +116,7 @@ fn starts_wait_in_line_and_begin_in_their_order() {
         let by_key = QueuedQuery { key: Some("w".into()), ..QueuedQuery::default() };
         let holders = plane.plane()?.slot_holders(plane.principal(), by_key).await?.items;
         assert_eq!(holders.iter().map(|holder| &*holder.run_id).collect::<Vec<_>>(), [runs[0].as_str()]);
-        let pending = RunQuery { status: Some(RunStatus::Pending), ..RunQuery::default() };
+        let pending = RunQuery { statuses: vec![RunStatus::Pending], ..RunQuery::default() };
         assert_eq!(plane.plane()?.runs(plane.principal(), pending).await?.items.len(), 3);
         for run in &runs {
             assert_eq!(plane.run_to_end(run).await?.status(), RunStatus::Succeeded);
