@@ -16,6 +16,7 @@ mod runs;
 mod schedules;
 mod shape;
 mod status;
+mod triggers;
 mod workers;
 mod workflows;
 
@@ -90,6 +91,9 @@ impl Api {
             .route("/workflows/{id}/runs", get(runs::list_of_workflow).post(runs::start))
             .route("/workflows/{id}/runs/{run_id}/cancel", post(runs::cancel))
             .route("/workflows/{id}/runs/{run_id}/steps/{step_id}/approve", post(runs::answer_step))
+            .route("/workflows/{id}/triggers", get(triggers::list))
+            .route("/workflows/{id}/triggers/{trigger}", post(triggers::send).delete(triggers::discard))
+            .route("/workflows/{id}/triggers/{trigger}/flush", post(triggers::flush))
             .route("/workflow-runs", get(runs::list))
             .route("/workflow-runs/{id}", get(runs::show).delete(runs::delete))
             .route("/workflow-runs/{id}/timeline", get(runs::timeline))

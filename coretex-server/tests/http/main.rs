@@ -10,4 +10,5 @@ mod refusals;
 mod rig;
 mod runs;
 mod schedules;
+mod triggers;
 mod workflows;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     args::{Approval, Command, Dlq, Job, Question, Run, Step, StepOf, Worker, Workflow},
     print::{Table, pretty, text},
-    schedules, watch,
+    schedules, triggers, watch,
 };
 
 pub(crate) async fn call(client: &Client, command: Command, json: bool) -> anyhow::Result<ExitCode> {
@@ -22,6 +22,7 @@ pub(crate) async fn call(client: &Client, command: Command, json: bool) -> anyho
         Command::Approval(verb) => approval(client, verb, json).await?,
         Command::Dlq(verb) => dlq(client, verb, json).await?,
         Command::Schedules(verb) => schedules::call(client, verb, json).await?,
+        Command::Triggers(verb) => triggers::call(client, verb, json).await?,
         Command::Worker(Worker::List) => {
             let workers = client.get("/api/v1/workers").await?;
             show(&workers, json, || {
@@ -332,7 +333,7 @@ pub(crate) fn read_file(path: &Path) -> anyhow::Result<String> {
 }
 
 /// JSON as given, or from the file of that name.
-fn read_input(given: &str) -> anyhow::Result<Value> {
+pub(crate) fn read_input(given: &str) -> anyhow::Result<Value> {
     let inline = given.trim_start().starts_with(['{', '[', '"']);
     let (name, text) = if inline { ("--input", given.to_owned()) } else { (given, read_file(Path::new(given))?) };
     match coretex_core::value::document::parse(name, &text) {

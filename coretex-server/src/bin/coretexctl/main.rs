@@ -6,6 +6,7 @@ mod args;
 mod call;
 mod print;
 mod schedules;
+mod triggers;
 mod watch;
 
 use std::process::ExitCode;
