@@ -101,7 +101,7 @@ impl Api {
             .route("/queued-starts", get(concurrency::queued))
             .route("/concurrency-slots", get(concurrency::holders))
             .route("/schedules", get(schedules::list).post(schedules::put))
-            .route("/schedules/preview", post(schedules::try_out))
+            .route("/schedule-previews", post(schedules::try_out))
             .route("/schedules/{id}", get(schedules::show).delete(schedules::delete))
             .route("/schedules/{id}/pause", post(schedules::pause))
             .route("/schedules/{id}/resume", post(schedules::resume))
