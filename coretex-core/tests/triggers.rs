@@ -1,11 +1,6 @@
 //! Triggers on a whole control plane: every event is part of one run, whatever goes wrong.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "the helpers of a test fail by panicking, as the test does"
-)]
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail by panicking, as the test does")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

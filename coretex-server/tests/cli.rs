@@ -67,6 +67,17 @@ fn every_verb_does_what_it_says() {
     server.ctl(&["schedules", "delete", "nightly"]).ok();
     assert!(server.ctl(&["schedules", "get", "nightly"]).fails(1).contains("no schedule"));
     server.ctl(&["run", "cancel", &fired]).ok();
+    let triggered = data.path().join("calm.yaml");
+    let calm = "{id: calm, triggers: {t: {type: batch, window_sec: 600}}, steps: {a: {type: approval}}}";
+    std::fs::write(&triggered, calm).unwrap();
+    server.ctl(&["workflow", "create", triggered.to_str().unwrap()]).ok();
+    let send = ["triggers", "send", "calm", "t", "--input", r#"{"n": 1}"#, "--event-id", "e"];
+    assert_eq!(server.ctl(&send).ok(), server.ctl(&send).ok());
+    assert!(server.ctl(&["triggers", "list", "calm"]).ok().lines().nth(1).unwrap().starts_with("t "));
+    server.ctl(&["triggers", "flush", "calm", "t"]).ok();
+    server.ctl(&["triggers", "send", "calm", "t"]).ok();
+    server.ctl(&["triggers", "discard", "calm", "t"]).ok();
+    assert!(server.ctl(&["triggers", "discard", "calm", "t"]).fails(1).contains("gathered nothing"));
     assert_eq!(server.ctl(&["run", "queued"]).ok(), "");
 
     let job =

@@ -195,7 +195,7 @@ impl ControlPlane {
         }
         let record: Option<Record<Schedule>> = keepers::read(shared, &key).await?;
         let known = record.and_then(|record| record.value.history.into_iter().find(|fired| fired.fire.is(&fire)));
-        Ok(known.unwrap_or_else(|| Fired { at: fire.time, fire, outcome: FireOutcome::Queued }))
+        Ok(known.unwrap_or(Fired { at: fire.time, fire, outcome: FireOutcome::Queued }))
     }
 
     /// Makes up for past times, one after the other. Those that started a run before start no other.

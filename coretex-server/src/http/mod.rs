@@ -18,6 +18,7 @@ mod runs;
 mod schedules;
 mod shape;
 mod status;
+mod triggers;
 mod versions;
 mod workers;
 mod workflows;
@@ -97,6 +98,9 @@ impl Api {
             .route("/workflows/{id}/runs", get(runs::list_of_workflow).post(runs::start))
             .route("/workflows/{id}/runs/{run_id}/cancel", post(runs::cancel))
             .route("/workflows/{id}/runs/{run_id}/steps/{step_id}/approve", post(runs::answer_step))
+            .route("/workflows/{id}/triggers", get(triggers::list))
+            .route("/workflows/{id}/triggers/{trigger}", post(triggers::send).delete(triggers::discard))
+            .route("/workflows/{id}/triggers/{trigger}/flush", post(triggers::flush))
             .route("/workflow-runs", get(runs::list))
             .route("/workflow-runs/{id}", get(runs::show).delete(runs::delete))
             .route("/workflow-runs/{id}/restart", post(versions::restart))
@@ -105,7 +109,7 @@ impl Api {
             .route("/queued-starts", get(concurrency::queued))
             .route("/concurrency-slots", get(concurrency::holders))
             .route("/schedules", get(schedules::list).post(schedules::put))
-            .route("/schedules/preview", post(schedules::try_out))
+            .route("/schedule-previews", post(schedules::try_out))
             .route("/schedules/{id}", get(schedules::show).delete(schedules::delete))
             .route("/schedules/{id}/pause", post(schedules::pause))
             .route("/schedules/{id}/resume", post(schedules::resume))

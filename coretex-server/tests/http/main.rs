@@ -10,5 +10,6 @@ mod refusals;
 mod rig;
 mod runs;
 mod schedules;
+mod triggers;
 mod versions;
 mod workflows;

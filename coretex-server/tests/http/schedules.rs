@@ -53,7 +53,7 @@ async fn slips_are_refused_with_their_codes() {
     assert_eq!(post(with("crom", json!("* * *"))).await.is(400).code(), "schedule_invalid");
     assert_eq!(post(with("end_at", json!("2001-01-01T00:00:00Z"))).await.is(201).json()["next_times"], json!([]));
     assert_eq!(post(with("cron", json!("0 0 31 2 *"))).await.is(400).code(), "schedule_never_fires");
-    let preview = rig.post("/api/v1/schedules/preview?count=1&after=2030-01-01T00:00:00Z", spec().to_string()).await;
+    let preview = rig.post("/api/v1/schedule-previews?count=1&after=2030-01-01T00:00:00Z", spec().to_string()).await;
     assert_eq!(preview.is(200).json()["times"], json!(["2030-01-01T01:00:00Z"]));
     let odd = json!({"from": "yesterday", "until": "2020-01-03T00:00:00Z"}).to_string();
     assert_eq!(rig.post("/api/v1/schedules/nightly/backfill", odd).await.is(400).code(), "field_invalid");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::schedules::Schedules;
+use crate::{schedules::Schedules, triggers::Triggers};
 
 /// The command line of a coretex server.
 #[derive(Debug, Parser)]
@@ -49,6 +49,9 @@ pub(crate) enum Command {
     /// Workflows started by the clock.
     #[command(subcommand, visible_alias = "schedule")]
     Schedules(Schedules),
+    /// Events that are gathered until they start one run.
+    #[command(subcommand, visible_alias = "trigger")]
+    Triggers(Triggers),
     /// Workers.
     #[command(subcommand)]
     Worker(Worker),

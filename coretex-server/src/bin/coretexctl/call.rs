@@ -10,7 +10,7 @@ use crate::{
     args::{Approval, Command, Dlq, Job, Question, Run, Step, StepOf, Worker, Workflow},
     definitions,
     print::{Table, pretty, text},
-    schedules, watch,
+    schedules, triggers, watch,
 };
 
 pub(crate) async fn call(client: &Client, command: Command, json: bool) -> anyhow::Result<ExitCode> {
@@ -26,6 +26,7 @@ pub(crate) async fn call(client: &Client, command: Command, json: bool) -> anyho
         Command::Dlq(verb) => dlq(client, verb, json).await?,
         Command::Schedules(verb) => schedules::call(client, verb, json).await?,
         Command::Prune(prune) => definitions::prune(client, prune, json).await?,
+        Command::Triggers(verb) => triggers::call(client, verb, json).await?,
         Command::Worker(Worker::List) => {
             let workers = client.get("/api/v1/workers").await?;
             show(&workers, json, || {
@@ -359,7 +360,7 @@ pub(crate) fn read_file(path: &Path) -> anyhow::Result<String> {
 }
 
 /// JSON as given, or from the file of that name.
-fn read_input(given: &str) -> anyhow::Result<Value> {
+pub(crate) fn read_input(given: &str) -> anyhow::Result<Value> {
     let inline = given.trim_start().starts_with(['{', '[', '"']);
     let (name, text) = if inline { ("--input", given.to_owned()) } else { (given, read_file(Path::new(given))?) };
     match coretex_core::value::document::parse(name, &text) {

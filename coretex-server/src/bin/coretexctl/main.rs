@@ -8,6 +8,7 @@ mod definitions;
 mod expr;
 mod print;
 mod schedules;
+mod triggers;
 mod watch;
 
 use std::process::ExitCode;

@@ -178,6 +178,18 @@ pub async fn counters_add_up_and_stop_at_their_ceiling(f: Fixture) {
     assert_eq!(f.ok(Batch::new().add("t/n", 1, None)).await, [OpResult::Added(1)]);
 }
 
+/// A batch that adds to a counter and removes it asks whether the counter is free and leaves nothing behind.
+pub async fn a_counter_can_be_asked_and_left_alone_in_one_batch(f: Fixture) {
+    let ask = || Batch::new().add("t/mark", 1, Some(1)).delete("t/mark", ALWAYS).put("t/v", bytes("v"), ALWAYS);
+    f.ok(ask()).await;
+    assert_eq!((f.text("t/mark").await, f.text("t/v").await.as_deref()), (None, Some("v")));
+    f.ok(Batch::new().put("t/mark", bytes("1"), ALWAYS).delete("t/v", ALWAYS)).await;
+    assert_eq!(f.refused(ask()).await, StoreErrorKind::Ceiling);
+    assert_eq!((f.text("t/mark").await.as_deref(), f.text("t/v").await), (Some("1"), None));
+    f.ok(Batch::new().delete("t/mark", ALWAYS)).await;
+    f.ok(ask()).await;
+}
+
 /// An addition to a value that is no number is refused; one to a number that was put is fine.
 pub async fn counters_refuse_values_that_are_no_numbers(f: Fixture) {
     f.put("t/text", "{\"a\":1}").await;

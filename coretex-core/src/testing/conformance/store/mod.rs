@@ -108,6 +108,7 @@ macro_rules! store_conformance {
             a_put_clears_the_expiry_and_an_add_keeps_it
             versions_grow_across_deletion_and_recreation
             counters_add_up_and_stop_at_their_ceiling
+            a_counter_can_be_asked_and_left_alone_in_one_batch
             counters_refuse_values_that_are_no_numbers
             limits_are_enforced
             an_empty_batch_succeeds
