@@ -1,0 +1,181 @@
+//! Jobs and their results between control plane and worker within one process: shared as they are, and told as CAP
+//! packets only to those who ask for packets.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    job::{JobId, JobSpec},
+    policy::{ActorType, Constraints},
+    ports::{Packet, PacketSource},
+    protocol::{Budget, BusPacket, JobMetadata, JobRequest, JobResult, JobStatus},
+};
+
+/// A job that is handed out.
+#[derive(Debug)]
+pub struct JobOrder {
+    spec: Arc<JobSpec>,
+    constraints: Option<Arc<Constraints>>,
+    deadline_at: Timestamp,
+    sent_at: Timestamp,
+    sender_id: Arc<str>,
+    packet: OnceLock<Box<BusPacket>>,
+}
+
+impl JobOrder {
+    pub(super) fn new(
+        spec: Arc<JobSpec>,
+        constraints: Option<Arc<Constraints>>,
+        deadline_at: Timestamp,
+        sent_at: Timestamp,
+        sender_id: Arc<str>,
+    ) -> Self {
+        Self { spec, constraints, deadline_at, sent_at, sender_id, packet: OnceLock::new() }
+    }
+
+    /// What the job is.
+    #[must_use]
+    pub const fn spec(&self) -> &Arc<JobSpec> {
+        &self.spec
+    }
+
+    /// When it is given up.
+    #[must_use]
+    pub const fn deadline_at(&self) -> Timestamp {
+        self.deadline_at
+    }
+
+    /// The job as CAP describes it. `env` repeats what workers on the wire look for there; it is left empty, because
+    /// the same facts are fields of the request.
+    fn request(&self) -> JobRequest {
+        let spec = &*self.spec;
+        let meta = &spec.meta;
+        let left = self.deadline_at.duration_since(self.sent_at).as_millis();
+        let constraints = self.constraints.as_ref().and_then(|constraints| serde_json::to_string(&**constraints).ok());
+        let env = constraints.map(|text| ("CORETEX_POLICY_CONSTRAINTS".to_owned(), text));
+        JobRequest {
+            job_id: spec.id.to_string(),
+            topic: spec.topic.to_string(),
+            priority: spec.priority.wire(),
+            adapter_id: spec.adapter_id.as_deref().unwrap_or_default().to_owned(),
+            env: env.into_iter().collect(),
+            workflow_id: spec.workflow.as_ref().map(ToString::to_string).unwrap_or_default(),
+            memory_id: spec.memory_id.to_string(),
+            budget: Some(Budget { deadline_ms: i64::try_from(left.max(1)).unwrap_or(i64::MAX), ..Budget::default() }),
+            tenant_id: spec.tenant.to_string(),
+            principal_id: spec.principal.to_string(),
+            meta: Some(JobMetadata {
+                tenant_id: spec.tenant.to_string(),
+                actor_id: meta.actor_id.clone().unwrap_or_default(),
+                actor_type: match meta.actor_type {
+                    None => 0,
+                    Some(ActorType::Human) => 1,
+                    Some(ActorType::Service) => 2,
+                },
+                idempotency_key: meta.idempotency_key.clone().unwrap_or_default(),
+                capability: meta.capability.clone().unwrap_or_default(),
+                risk_tags: meta.risk_tags.clone(),
+                requires: meta.requires.clone(),
+                pack_id: meta.pack_id.clone().unwrap_or_default(),
+                labels: meta.labels.clone(),
+            }),
+            labels: BTreeMap::clone(&spec.labels),
+            ..JobRequest::default()
+        }
+    }
+
+    /// The packet for a bus that leaves the process.
+    pub(super) fn wire_packet(&self) -> BusPacket {
+        let mut request = self.request();
+        request.env.extend(wire_env(&self.spec));
+        BusPacket::new(&*self.spec.trace_id, &*self.sender_id, self.sent_at, request)
+    }
+}
+
+impl PacketSource for JobOrder {
+    fn packet(&self) -> &BusPacket {
+        self.packet.get_or_init(|| {
+            Box::new(BusPacket::new(&*self.spec.trace_id, &*self.sender_id, self.sent_at, self.request()))
+        })
+    }
+}
+
+fn wire_env(spec: &JobSpec) -> impl Iterator<Item = (String, String)> {
+    let named = [
+        ("tenant_id", Some(spec.tenant.as_str())),
+        ("memory_id", Some(&*spec.memory_id)),
+        ("context_mode", Some("raw")),
+        ("team_id", (!spec.team.is_empty()).then_some(&*spec.team)),
+        ("workflow_id", spec.workflow.as_ref().map(AsRef::as_ref)),
+        ("run_id", spec.run.as_ref().map(AsRef::as_ref)),
+        ("step_id", spec.step.as_ref().map(AsRef::as_ref)),
+    ];
+    named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
+}
+
+/// A job that a worker in this process has done. Its output travels beside it.
+#[derive(Debug)]
+pub struct JobDone {
+    order: Arc<JobOrder>,
+    worker: Arc<str>,
+    at: Timestamp,
+    execution: Duration,
+    packet: OnceLock<Box<BusPacket>>,
+}
+
+impl JobDone {
+    /// Says that `worker` has done what was ordered, `at` this time, in this long.
+    #[must_use]
+    pub fn new(order: Arc<JobOrder>, worker: Arc<str>, at: Timestamp, execution: Duration) -> Self {
+        Self { order, worker, at, execution, packet: OnceLock::new() }
+    }
+
+    pub(super) fn job(&self) -> &JobId {
+        &self.order.spec.id
+    }
+
+    pub(super) fn spec(&self) -> &JobSpec {
+        &self.order.spec
+    }
+
+    pub(super) const fn worker(&self) -> &Arc<str> {
+        &self.worker
+    }
+
+    /// In milliseconds, as results tell it.
+    pub(super) fn execution_ms(&self) -> u64 {
+        u64::try_from(self.execution.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl PacketSource for JobDone {
+    fn packet(&self) -> &BusPacket {
+        self.packet.get_or_init(|| {
+            let result = JobResult {
+                job_id: self.job().to_string(),
+                status: JobStatus::Succeeded.into(),
+                worker_id: self.worker.to_string(),
+                execution_ms: i64::try_from(self.execution.as_millis()).unwrap_or(i64::MAX),
+                ..JobResult::default()
+            };
+            Box::new(BusPacket::new(&*self.order.spec.trace_id, &*self.worker, self.at, result))
+        })
+    }
+}
+
+impl From<JobOrder> for Packet {
+    fn from(order: JobOrder) -> Self {
+        Self::of(Arc::new(order))
+    }
+}
+
+impl From<JobDone> for Packet {
+    fn from(done: JobDone) -> Self {
+        Self::of(Arc::new(done))
+    }
+}
