@@ -179,3 +179,67 @@ impl From<JobDone> for Packet {
         Self::of(Arc::new(done))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::job::{Priority, RunId, StepId, TenantId, Topic, WorkflowId};
+
+    fn order() -> JobOrder {
+        let run = RunId::parse("r1").unwrap();
+        let step = StepId::parse("fetch").unwrap();
+        let sent_at: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+        let spec = JobSpec {
+            id: JobId::of_step(&run, &step, 2),
+            attempt: 2,
+            topic: Topic::parse_job("job.a").unwrap(),
+            tenant: TenantId::parse("acme").unwrap(),
+            team: "sre".into(),
+            principal: "ann".into(),
+            meta: Arc::default(),
+            labels: Arc::new(BTreeMap::from([("run_id".to_owned(), "r1".to_owned())])),
+            priority: Priority::Critical,
+            memory_id: "repo:a".into(),
+            adapter_id: None,
+            trace_id: "r1".into(),
+            workflow: Some(WorkflowId::parse("w").unwrap()),
+            run: Some(run),
+            step: Some(step),
+            timeout: None,
+            input: Arc::new(json!({})),
+        };
+        let deadline_at = sent_at + Duration::from_millis(1_500);
+        JobOrder::new(Arc::new(spec), None, deadline_at, sent_at, "coretex".into())
+    }
+
+    #[test]
+    fn an_order_reads_as_the_packet_it_stands_for() {
+        let packet = Packet::from(order());
+        let request = packet.job_request().unwrap();
+        assert_eq!((packet.trace_id.as_str(), packet.sender_id.as_str()), ("r1", "coretex"));
+        assert_eq!((request.job_id.as_str(), request.topic.as_str()), ("r1:fetch@2", "job.a"));
+        assert_eq!((request.tenant_id.as_str(), request.principal_id.as_str()), ("acme", "ann"));
+        assert_eq!((request.workflow_id.as_str(), request.priority), ("w", 3));
+        assert_eq!(request.budget.as_ref().unwrap().deadline_ms, 1_500);
+        assert_eq!(request.labels.get("run_id").map(String::as_str), Some("r1"));
+        assert!(request.env.is_empty());
+        let wire = order().wire_packet();
+        let env = &wire.job_request().unwrap().env;
+        assert_eq!(env.get("step_id").map(String::as_str), Some("fetch"));
+        assert_eq!(env.get("team_id").map(String::as_str), Some("sre"));
+        assert!(packet.source::<JobOrder>().is_some() && packet.source::<JobDone>().is_none());
+    }
+
+    #[test]
+    fn a_job_that_is_done_reads_as_its_result() {
+        let at: Timestamp = "2030-01-01T00:00:01Z".parse().unwrap();
+        let done = JobDone::new(Arc::new(order()), "w1".into(), at, Duration::from_millis(7));
+        let packet = Packet::from(done);
+        let result = packet.job_result().unwrap();
+        assert_eq!((packet.trace_id.as_str(), packet.sender_id.as_str()), ("r1", "w1"));
+        assert_eq!((result.job_id.as_str(), result.worker_id.as_str()), ("r1:fetch@2", "w1"));
+        assert_eq!((result.effective_status(), result.execution_ms), (JobStatus::Succeeded, 7));
+    }
+}

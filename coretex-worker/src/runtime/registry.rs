@@ -4,7 +4,7 @@
 //! bytes, oldest forgotten first. A key is the job's id, with its dispatch id when it has one.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map},
+    collections::{VecDeque, hash_map},
     sync::Arc,
 };
 
@@ -12,6 +12,8 @@ use coretex_core::{
     ports::Delivery,
     protocol::{JobCancel, JobStatus},
 };
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::{answer::Answer, asked::Asked, job::Job};
 use crate::extract::step_parts;

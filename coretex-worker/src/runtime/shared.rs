@@ -67,7 +67,7 @@ impl Default for Options {
 /// Handlers by topic filter.
 #[derive(Debug, Default)]
 pub(crate) struct Handlers {
-    pub(crate) exact: std::collections::HashMap<String, Bound>,
+    pub(crate) exact: foldhash::HashMap<String, Bound>,
     /// Filters with wildcards; none of them overlap.
     pub(crate) wild: Vec<(String, Bound)>,
 }

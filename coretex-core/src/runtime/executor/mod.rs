@@ -19,11 +19,12 @@ mod take;
 mod wait;
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
+use foldhash::{HashMap, HashMapExt};
 use futures::{future::BoxFuture, stream::FuturesUnordered};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
