@@ -103,6 +103,11 @@ impl Executor {
         loop {
             self.arm_sleep();
             self.wait(&mut arrived).await;
+            if !arrived.commands.is_empty() {
+                // Whoever is ready to run may have more for this round: one commit and few wake-ups for all of it.
+                tokio::task::yield_now().await;
+                self.take_more(&mut arrived);
+            }
             self.flush();
             for loaded in arrived.loaded.drain(..) {
                 self.take_loaded(loaded);
