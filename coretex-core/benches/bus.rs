@@ -23,7 +23,7 @@ use tokio::{
 };
 
 fn message(subject: &Arc<str>, packet: &Arc<BusPacket>) -> Message {
-    Message { subject: subject.clone(), packet: packet.clone(), payload: None }
+    Message { subject: subject.clone(), packet: packet.clone().into(), payload: None }
 }
 
 fn parts() -> (Arc<str>, Arc<BusPacket>) {

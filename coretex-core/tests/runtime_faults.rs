@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use coretex_core::{
     governance::Principal,
     job::{Answer, RunId, StepRunId, TenantId, WorkflowId},
-    ports::{Key, Scan},
-    protocol::subjects,
+    ports::{Key, Message, Scan},
+    protocol::{BusPacket, JobResult, JobStatus, subjects},
     runtime::{PlaneError, StartRequest},
     testing::{FaultPlan, Faults, Reply, TestPlane, TestPlaneBuilder},
     workflow::{RunStatus, Workflow},
@@ -287,4 +287,30 @@ fn one_seed_gives_one_history() {
     };
     assert_eq!(history(5), history(5));
     assert_ne!(history(5), history(6));
+}
+
+#[test]
+fn a_result_that_no_record_can_hold_fails_its_job_at_once() {
+    tell(steps("  a: {topic: job.a}"), async |plane| {
+        let run = plane.start("w", json!({})).await?;
+        plane.settle().await;
+        let job_id = plane.dispatched().pop().unwrap().job_id;
+        // A thousand pointers of 20 kB: no worker means it, and any can send it.
+        let result = JobResult {
+            job_id,
+            status: JobStatus::Succeeded.into(),
+            worker_id: "w1".into(),
+            artifact_ptrs: vec!["x".repeat(20_000); 1_000],
+            ..JobResult::default()
+        };
+        let control_plane = plane.plane()?;
+        let packet = BusPacket::new("t", "w1", control_plane.clock().now(), result);
+        control_plane.bus().publish(Message::new(subjects::JOB_RESULT, packet)).await.unwrap();
+        plane.settle().await;
+        let end = plane.run_state(&run).await?;
+        assert_eq!(end.status(), RunStatus::Failed);
+        assert_eq!(end.failure().map(|failure| &*failure.code), Some("payload_too_large"));
+        assert!(plane.elapsed() < SECOND, "it does not wait for its time-out");
+        Ok(())
+    });
 }

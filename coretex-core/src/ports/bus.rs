@@ -27,7 +27,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use crate::{protocol::BusPacket, value::Value};
+use super::Packet;
+use crate::value::Value;
 
 /// A payload that travels beside its packet inside one process. Adapters that leave the process write it to the
 /// blob store and put the pointer into the packet.
@@ -40,7 +41,7 @@ pub struct Message {
     /// Where it goes; no wildcards.
     pub subject: Arc<str>,
     /// The typed envelope; encoded only where it leaves the process.
-    pub packet: Arc<BusPacket>,
+    pub packet: Packet,
     /// Input of a job or output of a result.
     pub payload: Option<Payload>,
 }
@@ -48,7 +49,7 @@ pub struct Message {
 impl Message {
     /// A message without a payload.
     #[must_use]
-    pub fn new(subject: impl Into<Arc<str>>, packet: impl Into<Arc<BusPacket>>) -> Self {
+    pub fn new(subject: impl Into<Arc<str>>, packet: impl Into<Packet>) -> Self {
         Self { subject: subject.into(), packet: packet.into(), payload: None }
     }
 

@@ -19,6 +19,7 @@ pub mod clock;
 pub mod ids;
 mod judge;
 pub mod memory;
+mod packet;
 pub mod policy;
 pub mod store;
 
@@ -30,6 +31,7 @@ pub use bus::{
 pub use clock::{Busy, BusyGauge, Clock, SystemClock};
 pub use ids::{IdSource, SeededIds, SystemIds};
 pub use judge::{counter_after, expiry_after};
+pub use packet::{Packet, PacketSource};
 pub use policy::{PolicyEngine, PolicySnapshot, Verdict};
 pub use store::{
     Batch, Capabilities, Change, ChangeSender, Changes, Condition, Entry, Expected, Key, Op, OpResult, Page, Receipt,

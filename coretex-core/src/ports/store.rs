@@ -87,7 +87,8 @@ impl Key {
                 limits::KEY_BYTES
             )));
         }
-        if text.chars().any(char::is_control) {
+        // All of them are below `~`, or begin with a byte that no printable ASCII text has.
+        if text.bytes().any(|byte| !matches!(byte, b' '..=b'~')) && text.chars().any(char::is_control) {
             return Err(StoreError::invalid(format!("key `{}` holds a control character", text.escape_debug())));
         }
         Ok(())

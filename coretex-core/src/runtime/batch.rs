@@ -157,9 +157,10 @@ pub(super) fn prepare(
     Ok(Prepared { batch, arm: prepared_arm, gate, schedule, outbox })
 }
 
-/// Events of one transition lie in one buffer: they are kept and dropped together.
+/// Events of one transition lie in one buffer: they are kept and dropped together. Its first size fits the usual ones
+/// closely, because a store in memory keeps it.
 fn encode_events(events: &[Event]) -> Result<Vec<Bytes>, serde_json::Error> {
-    let mut buffer = Vec::with_capacity(events.len() * 256);
+    let mut buffer = Vec::with_capacity(events.len() * 224);
     let mut ends = Vec::with_capacity(events.len());
     for event in events {
         event.encode_into(&mut buffer)?;

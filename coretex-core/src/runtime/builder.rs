@@ -124,6 +124,7 @@ impl Builder {
             policy: self.policy,
             clock,
             ids: self.ids,
+            sender_id: self.options.sender_id.as_str().into(),
             options: self.options,
             routes: ArcSwap::from_pointee(self.routes),
             definitions: Definitions::default(),

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{
     PlaneError,
     keys::AggregateId,
+    order::JobDone,
     outbound::job_input,
     shared::{Reply, Shared, Work},
 };
@@ -98,6 +99,13 @@ enum Heard {
 
 fn heard(shared: &Shared, delivery: &Delivery) -> Heard {
     let packet = &delivery.message.packet;
+    if let Some(done) = packet.source::<JobDone>() {
+        return if needs_blobs(shared, "", delivery) {
+            Heard::Blobs(done.job().clone())
+        } else {
+            heard_done(&done, delivery)
+        };
+    }
     let Some(result) = packet.job_result() else {
         tracing::warn!(subject = subjects::JOB_RESULT, "a packet without a result is dropped");
         return Heard::Nothing;
@@ -111,7 +119,7 @@ fn heard(shared: &Shared, delivery: &Delivery) -> Heard {
         return Heard::Nothing;
     };
     let status = match result.effective_status() {
-        JobStatus::Succeeded if needs_blobs(shared, result, delivery) => return Heard::Blobs(job),
+        JobStatus::Succeeded if needs_blobs(shared, &result.result_ptr, delivery) => return Heard::Blobs(job),
         JobStatus::Succeeded => JobStatusReport::Succeeded(inline_output(result, delivery)),
         JobStatus::Cancelled => JobStatusReport::Cancelled,
         // Hints that the job goes on, on the wrong subject.
@@ -124,10 +132,27 @@ fn heard(shared: &Shared, delivery: &Delivery) -> Heard {
     Heard::Input(aggregate, input)
 }
 
+/// What a worker in this process says of a job that was ordered here.
+fn heard_done(done: &JobDone, delivery: &Delivery) -> Heard {
+    let value = delivery.message.payload.as_ref().map(|payload| payload.0.clone());
+    let result = JobResult {
+        job: done.job().clone(),
+        worker: done.worker().clone(),
+        status: JobStatusReport::Succeeded(Output { value, ..Output::default() }),
+        execution_ms: done.execution_ms(),
+    };
+    let (aggregate, fenced) = match &done.spec().run {
+        Some(run) => (AggregateId::Run(run.shared()), true),
+        None => (AggregateId::Job(done.job().shared()), false),
+    };
+    let input = job_input(&aggregate, done.job(), JobInput::Finished { result, fenced });
+    Heard::Input(aggregate, input)
+}
+
 /// Whether the output lies in the blob store, or must be moved there.
-fn needs_blobs(shared: &Shared, result: &protocol::JobResult, delivery: &Delivery) -> bool {
+fn needs_blobs(shared: &Shared, pointer: &str, delivery: &Delivery) -> bool {
     match &delivery.message.payload {
-        None => !result.result_ptr.is_empty(),
+        None => !pointer.is_empty(),
         Some(payload) => match &*payload.0 {
             Value::Null | Value::Bool(_) | Value::Number(_) => false,
             Value::String(text) => text.len() > shared.options.inline_bytes,

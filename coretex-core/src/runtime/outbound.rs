@@ -17,17 +17,15 @@ use super::{
     batch, children,
     executor::Command,
     keys::AggregateId,
+    order::JobOrder,
     shared::{Reply, Shared, Work},
 };
 use crate::{
     job::{Effect, Failure, JobId, JobInput, JobSpec, JobState, StepRunId, codes},
     plane::Input,
-    policy::{ActorType, Decision},
-    ports::{Batch, BusError, BusErrorKind, Busy, Key, Message, Payload, Scan, StoreErrorKind},
-    protocol::{
-        self, AlertSeverity, Budget, BusPacket, ErrorCode, JobCancel, JobMetadata, JobRequest, JobStatus, SystemAlert,
-        subjects,
-    },
+    policy::Decision,
+    ports::{Batch, BusError, BusErrorKind, Busy, Key, Message, Packet, Payload, Scan, StoreErrorKind},
+    protocol::{self, AlertSeverity, BusPacket, ErrorCode, JobCancel, JobStatus, SystemAlert, subjects},
     workflow::{ChildEffect, RunEffect, RunInput},
 };
 
@@ -102,7 +100,9 @@ fn dispatch(
     let job = spec.id.clone();
     let subject = spec.topic.shared();
     let payload = Some(Payload(spec.input.clone()));
-    let packet = Arc::new(request_packet(shared, Arc::unwrap_or_clone(spec), deadline_at, decision));
+    let constraints = decision.constraints.clone();
+    let order = JobOrder::new(spec, constraints, deadline_at, shared.now(), shared.sender_id.clone());
+    let packet: Packet = if shared.bus.capabilities().in_process { order.into() } else { order.wire_packet().into() };
     let Err(message) = shared.bus.try_publish(Message { subject, packet, payload }) else { return };
     let (shared, aggregate) = (shared.clone(), aggregate.clone());
     let busy = shared.clock.busy();
@@ -255,68 +255,6 @@ fn effect_message(shared: &Shared, effect: &Effect) -> Option<Message> {
         }
         Effect::Dispatch { .. } | Effect::AskPolicy { .. } => None,
     }
-}
-
-/// The job as CAP describes it. `env` repeats what workers on the wire look for there; in this process it is left out,
-/// because the same facts are fields of the request.
-fn request_packet(shared: &Shared, spec: JobSpec, deadline_at: Timestamp, decision: &Decision) -> BusPacket {
-    let now = shared.now();
-    let left = deadline_at.duration_since(now).as_millis();
-    let env = if shared.bus.capabilities().in_process { BTreeMap::new() } else { wire_env(&spec) };
-    let meta = &spec.meta;
-    let mut request = JobRequest {
-        job_id: spec.id.to_string(),
-        topic: spec.topic.to_string(),
-        priority: spec.priority.wire(),
-        adapter_id: spec.adapter_id.as_deref().unwrap_or_default().to_owned(),
-        env,
-        workflow_id: spec.workflow.as_ref().map(ToString::to_string).unwrap_or_default(),
-        memory_id: spec.memory_id.to_string(),
-        budget: Some(Budget { deadline_ms: i64::try_from(left.max(1)).unwrap_or(i64::MAX), ..Budget::default() }),
-        tenant_id: spec.tenant.to_string(),
-        principal_id: spec.principal.to_string(),
-        meta: Some(JobMetadata {
-            tenant_id: spec.tenant.to_string(),
-            actor_id: meta.actor_id.clone().unwrap_or_default(),
-            actor_type: match meta.actor_type {
-                None => 0,
-                Some(ActorType::Human) => 1,
-                Some(ActorType::Service) => 2,
-            },
-            idempotency_key: meta.idempotency_key.clone().unwrap_or_default(),
-            capability: meta.capability.clone().unwrap_or_default(),
-            risk_tags: meta.risk_tags.clone(),
-            requires: meta.requires.clone(),
-            pack_id: meta.pack_id.clone().unwrap_or_default(),
-            labels: meta.labels.clone(),
-        }),
-        labels: Arc::unwrap_or_clone(spec.labels),
-        ..JobRequest::default()
-    };
-    if let Some(constraints) = &decision.constraints
-        && let Ok(text) = serde_json::to_string(&**constraints)
-    {
-        request.env.insert("CORETEX_POLICY_CONSTRAINTS".into(), text);
-    }
-    BusPacket::new(&*spec.trace_id, shared.options.sender_id.as_str(), now, request)
-}
-
-fn wire_env(spec: &JobSpec) -> BTreeMap<String, String> {
-    let mut env = BTreeMap::from([
-        ("tenant_id".to_owned(), spec.tenant.to_string()),
-        ("memory_id".to_owned(), spec.memory_id.to_string()),
-        ("context_mode".to_owned(), "raw".to_owned()),
-    ]);
-    let named = [
-        ("team_id", (!spec.team.is_empty()).then_some(&*spec.team)),
-        ("workflow_id", spec.workflow.as_ref().map(AsRef::as_ref)),
-        ("run_id", spec.run.as_ref().map(AsRef::as_ref)),
-        ("step_id", spec.step.as_ref().map(StepRunId::step)),
-    ];
-    env.extend(spec.index.map(|index| ("foreach_index".to_owned(), index.to_string())));
-    env.extend(spec.item.as_ref().map(|item| ("foreach_item".to_owned(), item.to_string())));
-    env.extend(named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))));
-    env
 }
 
 fn alert(shared: &Shared, run: &str, workflow: &str, step: &StepRunId, title: &str, payload: &Value) -> Message {

@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: Arc<dyn IdSource>,
     pub(super) options: Options,
+    /// As in `options`.
+    pub(super) sender_id: Arc<str>,
     pub(super) routes: ArcSwap<Routes>,
     pub(super) definitions: Definitions,
     pub(super) workers: Workers,

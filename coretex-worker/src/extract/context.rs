@@ -18,7 +18,7 @@ impl JobContext {
     /// The job's id on the wire; `<run>:<step>@<attempt>` for a step of a workflow.
     #[must_use]
     pub fn job_id(&self) -> &str {
-        &self.request().job_id
+        self.0.asked.job_id()
     }
 
     /// The run, when the job is a step of a workflow.
@@ -50,7 +50,7 @@ impl JobContext {
     /// The kind of work.
     #[must_use]
     pub fn topic(&self) -> &str {
-        &self.request().topic
+        self.0.asked.topic()
     }
 
     /// Who owns the job; empty when the peer did not say.
@@ -96,7 +96,7 @@ impl JobContext {
     /// Correlates all packets of one tree of jobs.
     #[must_use]
     pub fn trace_id(&self) -> &str {
-        &self.0.packet.trace_id
+        self.0.asked.given_trace_id()
     }
 
     /// The id of the worker that runs the job.

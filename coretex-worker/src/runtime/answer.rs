@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use coretex_core::{
     ports::{BlobErrorKind, BlobKey, BusError, BusErrorKind, Delivery, Message, Payload},
-    protocol::{BusPacket, ErrorCode, JobRequest, JobResult, JobStatus, Payload as Body},
+    protocol::{ErrorCode, JobRequest, JobResult, JobStatus, Payload as Body},
+    runtime::JobDone,
     value::Value,
 };
 use jiff::Timestamp;
 
 use super::{
-    job::trace_id,
+    asked::Asked,
     shared::{Shared, count},
     signal::Signal,
 };
@@ -72,24 +73,30 @@ impl Answer {
     }
 
     /// The message that says so.
-    pub(crate) fn message(&self, shared: &Shared, packet: &BusPacket, now: Timestamp) -> Message {
-        let request = packet.job_request();
+    pub(crate) fn message(&self, shared: &Shared, asked: &Asked, now: Timestamp) -> Message {
+        let payload = self.payload.clone().map(Payload);
+        if let Some(order) = asked.order()
+            && self.status == JobStatus::Succeeded
+            && self.result_ptr.is_empty()
+        {
+            let done = JobDone::new(Arc::clone(order), Arc::clone(&shared.id), now, self.execution);
+            return Message::new(Arc::clone(&shared.subjects.result), done).with_payload(payload);
+        }
+        let request = asked.request();
         let result = JobResult {
-            job_id: request.map(|request| request.job_id.clone()).unwrap_or_default(),
+            job_id: request.job_id.clone(),
             status: self.status.into(),
             result_ptr: self.result_ptr.clone(),
-            worker_id: shared.id.clone(),
+            worker_id: shared.id.to_string(),
             execution_ms: i64::try_from(self.execution.as_millis()).unwrap_or(i64::MAX),
             error_code: self.code.clone(),
             error_message: self.text.clone(),
             error_code_enum: self.number,
-            dispatch: request.and_then(|request| request.dispatch.clone()),
-            identity: request.and_then(|request| request.identity.clone()),
+            dispatch: request.dispatch.clone(),
+            identity: request.identity.clone(),
             ..JobResult::default()
         };
-        shared
-            .message(&shared.subjects.result, trace_id(packet), Body::JobResult(result), now)
-            .with_payload(self.payload.clone().map(Payload))
+        shared.message(&shared.subjects.result, asked.trace_id(), Body::JobResult(result), now).with_payload(payload)
     }
 }
 
@@ -159,7 +166,7 @@ impl Shared {
                 return Err(error);
             }
             if attempt == 1 {
-                tracing::warn!(%error, worker_id = self.id, "a result was not accepted; it is sent again");
+                tracing::warn!(%error, worker_id = &*self.id, "a result was not accepted; it is sent again");
             }
             count(&self.counters.publish_retries);
             if abort.unless(self.sleep(self.backoff(attempt))).await.is_none() {

@@ -15,6 +15,7 @@ use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, task::coop::consume_bud
 
 use super::{
     answer::Answer,
+    asked::Asked,
     job::Job,
     registry::{Known, key},
     run::run,
@@ -63,7 +64,7 @@ pub(crate) async fn take_jobs(shared: Arc<Shared>, topics: Vec<Box<dyn Subscript
                     drop(subscriptions.swap_remove(index));
                 }
                 if subscriptions.is_empty() {
-                    tracing::warn!(worker_id = shared.id, "the bus was closed; the worker stops");
+                    tracing::warn!(worker_id = &*shared.id, "the bus was closed; the worker stops");
                     break;
                 }
             }
@@ -118,7 +119,11 @@ async fn refuse_direct(shared: &Arc<Shared>, direct: Option<Box<dyn Subscription
             // The direct subscription ended earlier; this one's work is taken by others.
             return;
         }
-        let message = Answer::stopped(shared).message(shared, &delivery.message.packet, shared.clock.now());
+        let Some(asked) = Asked::of(&delivery.message.packet) else {
+            delivery.ack_now();
+            continue;
+        };
+        let message = Answer::stopped(shared).message(shared, &asked, shared.clock.now());
         shared.answer(delivery, message).await;
     }
 }
@@ -148,8 +153,8 @@ fn take(shared: &Arc<Shared>, runtime: &Handle, delivery: Delivery, permit: Owne
 }
 
 fn admit(shared: &Arc<Shared>, delivery: Delivery) -> Admission {
-    let packet = Arc::clone(&delivery.message.packet);
-    let Some(request) = packet.job_request().filter(|request| !request.job_id.is_empty()) else {
+    let Some(asked) = Asked::of(&delivery.message.packet) else {
+        let packet = &delivery.message.packet;
         count(&shared.counters.discarded);
         let payload = packet.payload.as_ref().map_or("nothing", |payload| payload.name());
         let (subject, sender) = (&*delivery.message.subject, packet.sender_id.as_str());
@@ -160,25 +165,26 @@ fn admit(shared: &Arc<Shared>, delivery: Delivery) -> Admission {
     let now = shared.clock.now();
     let refuse = |delivery: Delivery, answer: Answer| {
         count(&shared.counters.refused);
-        tracing::warn!(job_id = request.job_id, topic = request.topic, problem = answer.text, "a job is refused");
-        Admission::Answer(delivery, answer.message(shared, &packet, now))
+        tracing::warn!(job_id = asked.job_id(), topic = asked.topic(), problem = answer.text, "a job is refused");
+        Admission::Answer(delivery, answer.message(shared, &asked, now))
     };
-    if packet.protocol_version != PROTOCOL_VERSION {
-        let text = format!("protocol version {} is not spoken here; use {PROTOCOL_VERSION}", packet.protocol_version);
+    let version = asked.protocol_version();
+    if version != PROTOCOL_VERSION {
+        let text = format!("protocol version {version} is not spoken here; use {PROTOCOL_VERSION}");
         return refuse(delivery, Answer::fatal("protocol_version_mismatch", ErrorCode::ProtocolVersionMismatch, text));
     }
-    let Some(handler) = shared.handlers.of(&request.topic) else {
+    let Some(handler) = shared.handlers.of(asked.topic()) else {
         let text = format!(
             "worker `{}` has no handler for topic `{}`; it serves {}",
             shared.id,
-            request.topic.escape_debug(),
+            asked.topic().escape_debug(),
             shared.handlers.filters().join(", ")
         );
         return refuse(delivery, Answer::fatal("no_handler", ErrorCode::JobWorkerUnavailable, text));
     };
-    let key = key(request);
-    let start = |delivery| Arc::new(Job::new(shared, Arc::clone(&key), delivery, now));
-    let known = shared.registry().admit(&key, request, delivery, start);
+    let key = key(&asked);
+    let start = |delivery| Arc::new(Job::new(shared, Arc::clone(&key), asked.clone(), delivery, now));
+    let known = shared.registry().admit(&key, &asked, delivery, start);
     match known {
         Known::Started(job) => {
             shared.ticker.arm(job.first_due());
@@ -190,11 +196,11 @@ fn admit(shared: &Arc<Shared>, delivery: Delivery) -> Admission {
         }
         Known::Finished(answer, delivery) => {
             count(&shared.counters.repeated);
-            Admission::Answer(delivery, answer.message(shared, &packet, now))
+            Admission::Answer(delivery, answer.message(shared, &asked, now))
         }
         Known::Cancelled(note, delivery) => {
             count(&shared.counters.cancelled);
-            Admission::Answer(delivery, Answer::cancelled(Some(&note)).message(shared, &packet, now))
+            Admission::Answer(delivery, Answer::cancelled(Some(&note)).message(shared, &asked, now))
         }
     }
 }

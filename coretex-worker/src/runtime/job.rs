@@ -10,12 +10,13 @@ use std::{
 
 use coretex_core::{
     ports::{Delivery, Message},
-    protocol::{BusPacket, JobProgress, JobRequest, JobStatus, Payload as Body},
+    protocol::{JobProgress, JobRequest, JobStatus, Payload as Body},
     value::Value,
 };
 use jiff::Timestamp;
 
 use super::{
+    asked::Asked,
     shared::Shared,
     signal::{Signal, StopFlag},
 };
@@ -27,15 +28,13 @@ pub(crate) type Micros = i64;
 /// A timer that is not set.
 pub(crate) const NEVER: Micros = i64::MAX;
 
-static NO_REQUEST: LazyLock<JobRequest> = LazyLock::new(JobRequest::default);
 static NO_INPUT: LazyLock<Arc<Value>> = LazyLock::new(|| Arc::new(Value::Null));
 
 pub(crate) struct Job {
     pub(crate) shared: Arc<Shared>,
     /// What the registry knows it by.
     pub(crate) key: Arc<str>,
-    /// Carries a job request; only such packets become jobs.
-    pub(crate) packet: Arc<BusPacket>,
+    pub(crate) asked: Asked,
     pub(crate) delivery_attempt: u32,
     pub(crate) received_at: Timestamp,
     pub(crate) deadline: Option<Timestamp>,
@@ -82,14 +81,13 @@ pub(crate) struct Due {
 }
 
 impl Job {
-    pub(crate) fn new(shared: &Arc<Shared>, key: Arc<str>, delivery: Delivery, now: Timestamp) -> Self {
-        let packet = Arc::clone(&delivery.message.packet);
+    pub(crate) fn new(shared: &Arc<Shared>, key: Arc<str>, asked: Asked, delivery: Delivery, now: Timestamp) -> Self {
         let input = OnceLock::new();
         if let Some(payload) = &delivery.message.payload {
             // A new cell is empty.
             let _ = input.set(Arc::clone(&payload.0));
         }
-        let deadline = deadline(&packet, now);
+        let deadline = asked.deadline(now);
         let settles = delivery.handle.is_some();
         let started = now.as_microsecond();
         let options = &shared.options;
@@ -106,7 +104,7 @@ impl Job {
         Self {
             shared: Arc::clone(shared),
             key,
-            packet,
+            asked,
             delivery_attempt: delivery.attempt,
             received_at: now,
             deadline,
@@ -120,7 +118,7 @@ impl Job {
     }
 
     pub(crate) fn request(&self) -> &JobRequest {
-        self.packet.job_request().unwrap_or(&NO_REQUEST)
+        self.asked.request()
     }
 
     pub(crate) fn input(&self) -> &Arc<Value> {
@@ -264,12 +262,7 @@ impl Job {
             identity: request.identity.clone(),
             ..JobProgress::default()
         };
-        self.shared.message(&self.shared.subjects.progress, self.trace_id(), Body::JobProgress(progress), now)
-    }
-
-    /// The trace to echo; a peer that gave none gets the job's id.
-    pub(crate) fn trace_id(&self) -> &str {
-        trace_id(&self.packet)
+        self.shared.message(&self.shared.subjects.progress, self.asked.trace_id(), Body::JobProgress(progress), now)
     }
 
     fn timers(&self) -> MutexGuard<'_, Timers> {
@@ -285,22 +278,6 @@ impl Held {
     fn each(&self, visit: impl FnMut(&Arc<Delivery>)) {
         self.first.iter().chain(&self.more).for_each(visit);
     }
-}
-
-/// The trace to echo for a packet.
-pub(crate) fn trace_id(packet: &BusPacket) -> &str {
-    match packet.job_request() {
-        Some(request) if packet.trace_id.is_empty() => &request.job_id,
-        _ => &packet.trace_id,
-    }
-}
-
-/// `deadline_ms` counts from the dispatch. A dispatcher whose clock is ahead of ours does not lengthen it.
-fn deadline(packet: &BusPacket, now: Timestamp) -> Option<Timestamp> {
-    let budget = packet.job_request()?.budget.as_ref()?;
-    let allowed = u64::try_from(budget.deadline_ms).ok().filter(|ms| *ms > 0)?;
-    let sent_at = packet.created_at.and_then(|at| Timestamp::try_from(at).ok()).map_or(now, |at| at.min(now));
-    sent_at.checked_add(std::time::Duration::from_millis(allowed)).ok()
 }
 
 pub(crate) fn later(at: Micros, wait: std::time::Duration) -> Micros {

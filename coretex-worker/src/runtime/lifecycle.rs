@@ -102,7 +102,7 @@ impl Worker {
             attendants.abort();
             supervisor.phase.send_replace(Phase::Stopped);
         }));
-        tracing::info!(worker_id = shared.id, topics = ?shared.handlers.filters(), "the worker takes jobs");
+        tracing::info!(worker_id = &*shared.id, topics = ?shared.handlers.filters(), "the worker takes jobs");
         Ok(RunningWorker { shared, phase })
     }
 
@@ -132,7 +132,7 @@ async fn listen(
 ) -> Result<Box<dyn coretex_core::ports::Subscription>, WorkerError> {
     let subject = subscribe.filter.clone();
     let subscribe = subscribe.ack_wait(shared.options.ack_wait);
-    let refused = |source| WorkerError { worker_id: shared.id.clone(), subject, source };
+    let refused = |source| WorkerError { worker_id: shared.id.to_string(), subject, source };
     shared.bus.subscribe(subscribe).await.map_err(refused)
 }
 
@@ -254,7 +254,7 @@ impl Supervisor {
         if !self.finished_within(grace, std::future::pending()).await {
             // Handlers that never await cannot be dropped. Their jobs go elsewhere all the same.
             for job in self.jobs() {
-                tracing::error!(job_id = job.request().job_id, "a handler blocks its thread; its job is given back");
+                tracing::error!(job_id = job.asked.job_id(), "a handler blocks its thread; its job is given back");
                 for delivery in job.take_held() {
                     let _ = delivery.nak(Duration::ZERO).await;
                 }

@@ -13,6 +13,7 @@
 //! brings it to an end.
 
 mod answer;
+mod asked;
 mod intake;
 pub(crate) mod job;
 mod lifecycle;

@@ -16,7 +16,7 @@ const DRAINING: &str = "coretex.draining";
 pub(crate) fn handshake(shared: &Shared) -> Message {
     let spoken = ["cancel", "error_codes", "heartbeats", "progress"];
     let handshake = Handshake {
-        component_id: shared.id.clone(),
+        component_id: shared.id.to_string(),
         role: ComponentRole::Worker.into(),
         supported_versions: vec![PROTOCOL_VERSION],
         capabilities: spoken.into_iter().map(|name| (name.to_owned(), true)).collect::<BTreeMap<_, _>>(),
@@ -34,7 +34,7 @@ pub(crate) fn heartbeat(shared: &Shared) -> Message {
         labels.insert(DRAINING.to_owned(), "true".to_owned());
     }
     let heartbeat = Heartbeat {
-        worker_id: shared.id.clone(),
+        worker_id: shared.id.to_string(),
         region: options.region.clone(),
         r#type: options.kind.clone(),
         active_jobs: i32::try_from(shared.running()).unwrap_or(i32::MAX),

@@ -4,16 +4,18 @@
 //! bytes, oldest forgotten first. A key is the job's id, with its dispatch id when it has one.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map},
+    collections::{VecDeque, hash_map},
     sync::Arc,
 };
 
 use coretex_core::{
     ports::Delivery,
-    protocol::{JobCancel, JobRequest, JobStatus},
+    protocol::{JobCancel, JobStatus},
 };
 
-use super::{answer::Answer, job::Job};
+use foldhash::{HashMap, HashMapExt};
+
+use super::{answer::Answer, asked::Asked, job::Job};
 use crate::extract::step_parts;
 
 /// How much is remembered.
@@ -75,17 +77,17 @@ impl Registry {
         }
     }
 
-    /// Registers the job unless it is known. `key` is the request's [`key`].
+    /// Registers the job unless it is known. `key` is what [`key`] makes of `asked`.
     pub(crate) fn admit(
         &mut self,
         key: &Arc<str>,
-        request: &JobRequest,
+        asked: &Asked,
         delivery: Delivery,
         start: impl FnOnce(Delivery) -> Arc<Job>,
     ) -> Known {
-        let dispatched = is_dispatched(request);
+        let dispatched = is_dispatched(asked);
         // A cancel that names no dispatch means all of them.
-        if dispatched && let Some(Entry::Cancelled { note, .. }) = self.entries.get(request.job_id.as_str()) {
+        if dispatched && let Some(Entry::Cancelled { note, .. }) = self.entries.get(asked.job_id()) {
             return Known::Cancelled(note.clone(), delivery);
         }
         let place = self.entries.entry(Arc::clone(key));
@@ -95,7 +97,7 @@ impl Registry {
                     job.attach(delivery);
                     return Known::Running;
                 }
-                Entry::Finished { answer, .. } if repeats(request, &delivery, answer.status) => {
+                Entry::Finished { answer, .. } if repeats(asked, &delivery, answer.status) => {
                     return Known::Finished(answer.clone(), delivery);
                 }
                 Entry::Cancelled { note, .. } => return Known::Cancelled(note.clone(), delivery),
@@ -113,7 +115,7 @@ impl Registry {
         let Some(entry @ Entry::Running(_)) = self.entries.get_mut(&job.key) else { return };
         self.serial += 1;
         *entry = Entry::Finished { answer, bytes, serial: self.serial };
-        self.dispatched -= usize::from(is_dispatched(job.request()));
+        self.dispatched -= usize::from(is_dispatched(&job.asked));
         self.finished_bytes += bytes;
         self.finished.push_back((Arc::clone(&job.key), self.serial));
         while self.finished.len() > self.remember.results || self.finished_bytes > self.remember.result_bytes {
@@ -132,7 +134,7 @@ impl Registry {
     pub(crate) fn forget(&mut self, job: &Job) {
         if let Some(Entry::Running(_)) = self.entries.get(&job.key) {
             self.entries.remove(&job.key);
-            self.dispatched -= usize::from(is_dispatched(job.request()));
+            self.dispatched -= usize::from(is_dispatched(&job.asked));
         }
     }
 
@@ -152,7 +154,7 @@ impl Registry {
                 return vec![Arc::clone(job)];
             }
         } else if self.dispatched > 0 {
-            found.extend(self.jobs().filter(|job| job.request().job_id == cancel.job_id).cloned());
+            found.extend(self.jobs().filter(|job| job.asked.job_id() == cancel.job_id).cloned());
         }
         self.serial += 1;
         self.entries.insert(Arc::clone(&key), Entry::Cancelled { note: note.to_owned(), serial: self.serial });
@@ -177,20 +179,23 @@ impl Registry {
 
 /// Whether a delivery of an ended job only repeats an earlier one. A job id that names no attempt may be sent again
 /// on purpose after a failure; then it runs again.
-fn repeats(request: &JobRequest, delivery: &Delivery, status: JobStatus) -> bool {
+fn repeats(asked: &Asked, delivery: &Delivery, status: JobStatus) -> bool {
     delivery.attempt > 1
         || status == JobStatus::Succeeded
-        || is_dispatched(request)
-        || step_parts(&request.job_id).is_some()
+        || is_dispatched(asked)
+        || step_parts(asked.job_id()).is_some()
 }
 
-fn is_dispatched(request: &JobRequest) -> bool {
-    request.dispatch.as_ref().is_some_and(|dispatch| !dispatch.dispatch_id.is_empty())
+fn is_dispatched(asked: &Asked) -> bool {
+    !asked.dispatch_id().is_empty()
 }
 
 /// What tells one attempt from another.
-pub(crate) fn key(request: &JobRequest) -> Arc<str> {
-    key_of(&request.job_id, request.dispatch.as_ref().map_or("", |dispatch| dispatch.dispatch_id.as_str()))
+pub(crate) fn key(asked: &Asked) -> Arc<str> {
+    match asked.order() {
+        Some(order) => order.spec().id.shared(),
+        None => key_of(asked.job_id(), asked.dispatch_id()),
+    }
 }
 
 fn key_of(job_id: &str, dispatch_id: &str) -> Arc<str> {

@@ -148,7 +148,7 @@ fn judge(job: &Job, end: End) -> Option<Answer> {
         End::Returned(Ok(output)) => return Some(Answer::success(output)),
         End::Panicked(text) => {
             count(&job.shared.counters.panicked);
-            tracing::error!(job_id = job.request().job_id, text, "a handler panicked");
+            tracing::error!(job_id = job.asked.job_id(), text, "a handler panicked");
             return Some(Answer::error(&JobError::fatal("worker_panicked", text)));
         }
         End::Returned(Err(error)) => Some(error),
@@ -191,7 +191,7 @@ async fn conclude(job: &Arc<Job>, end: End) {
             answer = Box::pin(shared.place(job.request(), answer, &job.abort)).await;
         }
     }
-    match shared.bus.try_publish(answer.message(shared, &job.packet, now)) {
+    match shared.bus.try_publish(answer.message(shared, &job.asked, now)) {
         Ok(()) => settle(job, answer, bytes.unwrap_or(0)).await,
         Err(message) => Box::pin(insist(job, message, answer, bytes.unwrap_or(0))).await,
     }
@@ -210,7 +210,7 @@ async fn insist(job: &Arc<Job>, message: Message, answer: Answer, bytes: usize) 
     let text = format!("the bus refused the result: {error}");
     let mut plain = Answer::fatal("result_unpublishable", ErrorCode::TransportPublishFailed, text);
     plain.execution = answer.execution;
-    let message = plain.message(shared, &job.packet, shared.clock.now());
+    let message = plain.message(shared, &job.asked, shared.clock.now());
     match shared.publish_result(message, &job.abort).await {
         Ok(()) => settle(job, plain, 0).await,
         Err(error) => give_back(job, Some(error)).await,

@@ -67,7 +67,7 @@ impl Default for Options {
 /// Handlers by topic filter.
 #[derive(Debug, Default)]
 pub(crate) struct Handlers {
-    pub(crate) exact: std::collections::HashMap<String, Bound>,
+    pub(crate) exact: foldhash::HashMap<String, Bound>,
     /// Filters with wildcards; none of them overlap.
     pub(crate) wild: Vec<(String, Bound)>,
 }
@@ -163,7 +163,7 @@ pub(crate) fn count(counter: &AtomicU64) {
 }
 
 pub(crate) struct Shared {
-    pub(crate) id: String,
+    pub(crate) id: Arc<str>,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) in_process: bool,
     pub(crate) blobs: Option<Arc<dyn Blobs>>,
@@ -205,7 +205,7 @@ impl Shared {
         let WorkerPorts { bus, blobs, clock, ids } = ports;
         let subjects = Subjects::new(&id);
         Self {
-            id,
+            id: id.into(),
             in_process: bus.capabilities().in_process,
             bus,
             blobs,
@@ -239,7 +239,7 @@ impl Shared {
     pub(crate) fn message(&self, subject: &Arc<str>, trace_id: &str, body: Body, now: Timestamp) -> Message {
         let packet = BusPacket {
             trace_id: trace_id.to_owned(),
-            sender_id: self.id.clone(),
+            sender_id: self.id.to_string(),
             created_at: Some(now.into()),
             protocol_version: PROTOCOL_VERSION,
             payload: Some(body),
@@ -253,7 +253,7 @@ impl Shared {
         let Err(message) = self.bus.try_publish(message) else { return };
         let subject = Arc::clone(&message.subject);
         if let Err(error) = self.bus.publish(message).await {
-            tracing::warn!(%error, worker_id = self.id, subject = &*subject, "a message of the worker was not sent");
+            tracing::warn!(%error, worker_id = &*self.id, subject = &*subject, "a message of the worker was not sent");
         }
     }
 

@@ -6,7 +6,7 @@
 //! by far the most frequent, costs no second pass. It leaves durability to the adapters that have a disk.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,6 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use foldhash::HashMap;
 use jiff::Timestamp;
 
 use crate::ports::{
@@ -167,10 +168,6 @@ impl State {
         self.live(key).map(|slot| slot.version)
     }
 
-    fn head(&self, stream: &Key) -> u64 {
-        self.streams.get(stream).map_or(0, Stream::head)
-    }
-
     fn drop_expired(&mut self) {
         while self.expiring.first().is_some_and(|(at, _)| *at <= self.now) {
             if let Some((_, key)) = self.expiring.pop_first() {
@@ -238,9 +235,17 @@ impl State {
                 Ok(OpResult::Done)
             }
             Op::Append { stream, expected, events } => {
-                expected.judge(&stream, self.head(&stream))?;
                 let count = events.len();
-                let kept = self.streams.entry(stream.clone()).or_default();
+                let kept = match self.streams.get_mut(&stream) {
+                    Some(kept) => {
+                        expected.judge(&stream, kept.head())?;
+                        kept
+                    }
+                    None => {
+                        expected.judge(&stream, 0)?;
+                        self.streams.entry(stream.clone()).or_default()
+                    }
+                };
                 kept.events.extend(events);
                 let head = kept.head();
                 undo.push(Undo::Appended(stream, count));

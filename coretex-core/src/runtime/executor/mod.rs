@@ -19,11 +19,12 @@ mod take;
 mod wait;
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
+use foldhash::{HashMap, HashMapExt};
 use futures::{future::BoxFuture, stream::FuturesUnordered};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -102,6 +103,11 @@ impl Executor {
         loop {
             self.arm_sleep();
             self.wait(&mut arrived).await;
+            if !arrived.commands.is_empty() {
+                // Whoever is ready to run may have more for this round: one commit and few wake-ups for all of it.
+                tokio::task::yield_now().await;
+                self.take_more(&mut arrived);
+            }
             self.flush();
             for loaded in arrived.loaded.drain(..) {
                 self.take_loaded(loaded);

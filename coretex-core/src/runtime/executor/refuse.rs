@@ -4,18 +4,32 @@ use std::collections::VecDeque;
 
 use super::{Executor, FIRST_WAIT, answer, entry::Phase};
 use crate::{
+    job::{Failure, JobInput, JobStatusReport, codes},
+    plane::Input,
     ports::{StoreError, StoreErrorKind},
     runtime::{
         concurrency,
         keys::{self, AggregateId},
         shared::{Reply, Work},
     },
+    workflow::RunInput,
 };
 
 /// Tries of a caller's work before the caller is told; deliveries and timers are tried until they succeed.
 const CALLER_TRIES: u32 = 8;
 /// Refusals that are answered by another try at once.
 const PROMPT_TRIES: u32 = 2;
+
+/// Makes a failure of a result that no record can hold: dropped, its job would wait for a time-out. False for other
+/// work, and for a failure, which holds nothing that could be left out.
+fn without_output(work: &mut Work, error: &StoreError) -> bool {
+    let Work::Input(Input::Run(RunInput::Job { input, .. }) | Input::Job(input)) = work else { return false };
+    let JobInput::Finished { result, .. } = input else { return false };
+    let JobStatusReport::Succeeded(_) = result.status else { return false };
+    let failure = Failure::fatal(codes::PAYLOAD_TOO_LARGE, format!("the result cannot be kept: {error}"));
+    result.status = JobStatusReport::Failed(failure);
+    true
+}
 
 impl Executor {
     pub(super) fn refuse(&mut self, aggregate: &AggregateId, error: StoreError) {
@@ -64,6 +78,11 @@ impl Executor {
             };
             let impatient =
                 self.is_stopping || (matches!(command.reply, Reply::Caller(_)) && command.tries >= CALLER_TRIES);
+            if hopeless && without_output(&mut command.work, &error) {
+                tracing::warn!(id = aggregate.id(), %error, "a result cannot be kept; its job fails");
+                again.push_back(command);
+                continue;
+            }
             if hopeless || impatient {
                 match command.reply {
                     Reply::Delivery(delivery) if error.kind() != StoreErrorKind::Invalid => {

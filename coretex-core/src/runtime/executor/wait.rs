@@ -16,6 +16,8 @@ use crate::{
     workflow::RunInput,
 };
 
+/// Commands that an executor takes in one round; what it commits in one call, and bounds how long it computes at a time.
+const MAX_ROUND: usize = 256;
 /// Batches that an executor lets be under way before it takes more work: back-pressure reaches callers through the
 /// bounded inbox. Large enough to fill a flush, small enough to bound what a refusal throws away.
 const MAX_UNDER_WAY: usize = 4_096;
@@ -43,7 +45,7 @@ impl Executor {
                 arrived.loaded.push(loaded);
                 ready = true;
             }
-            if !saturated && let Poll::Ready(count) = self.inbox.poll_recv_many(cx, &mut arrived.commands, 256) {
+            if !saturated && let Poll::Ready(count) = self.inbox.poll_recv_many(cx, &mut arrived.commands, MAX_ROUND) {
                 arrived.closed |= count == 0;
                 ready = true;
             }
@@ -56,6 +58,15 @@ impl Executor {
             if ready { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+
+    /// Takes what has come into the inbox meanwhile.
+    pub(super) fn take_more(&mut self, arrived: &mut Arrived) {
+        while arrived.commands.len() < MAX_ROUND
+            && let Ok(command) = self.inbox.try_recv()
+        {
+            arrived.commands.push(command);
+        }
     }
 
     /// Sleeps until the first timer, or earlier: waking for nothing is cheaper than making a new sleep whenever the

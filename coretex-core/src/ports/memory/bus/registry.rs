@@ -6,10 +6,12 @@
 //! finds the group.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak},
 };
+
+use foldhash::HashMap;
 
 use super::{
     MemoryBusOptions,
