@@ -141,6 +141,8 @@ fn nobody_overtakes_while_a_place_changes_hands() {
             let both = futures::future::join(inner.cancel_run(me, &runs[0], "make room"), inner.start(me, late));
             let (cancelled, late) = plane.drive(both).await;
             cancelled?;
+            // The place is free when the worker has stopped, or has had the time to.
+            assert_eq!(plane.run_to_end(&runs[0]).await?.status(), RunStatus::Cancelled, "seed {seed}");
             plane.settle().await;
             assert_eq!(status(plane, &runs[1]).await, RunStatus::Running, "seed {seed}");
             assert_eq!(status(plane, &late?).await, RunStatus::Pending, "seed {seed}");
