@@ -35,7 +35,6 @@ mod workers;
 pub use builder::{Builder, RecoveryReport};
 pub use error::{PlaneError, PlaneErrorKind};
 pub use options::Options;
-pub use order::{JobDone, JobOrder};
 pub use plane::ControlPlane;
 pub use query::{JobView, ListPage, RunQuery};
 pub use requests::{JobRequest, StartRequest};
