@@ -3,9 +3,12 @@
 
 mod common;
 
-use std::process::Command;
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Command, Stdio},
+};
 
-use common::{KEY, Server, ctl};
+use common::{KEY, Server, ctl, ctl_command};
 use coretex_core::value::Value;
 
 const WORKFLOW: &str = "
@@ -161,27 +164,26 @@ fn a_watcher_outlives_a_crash_of_the_server() {
     let run = server.ctl(&["run", "start", "two"]).ok();
     while !server.ctl(&["approval", "list"]).ok().contains(&format!("{run}:gate")) {}
     let address = server.address.clone();
-    let watching = std::thread::spawn({
-        let (address, run) = (address.clone(), run.clone());
-        move || ctl(&address, Some(KEY), &["run", "watch", &run])
-    });
-    // The watcher has begun when the server has a second connection; a moment is enough, and too short a one is no
-    // failure: it then begins after the crash.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let mut watcher = ctl_command(&address, Some(KEY), &["run", "watch", &run]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(watcher.stdout.take().unwrap());
+    let mut watched = String::new();
+    // It has begun when it shows something.
+    out.read_line(&mut watched).unwrap();
     server.kill();
     let again = Command::new(env!("CARGO_BIN_EXE_coretex-server"))
         .args(["dev", "--demo-workers", "--http-addr", address.strip_prefix("http://").unwrap().trim(), "--data-dir"])
         .arg(data.path())
         .env("CORETEX_API_KEY", KEY)
         .env("CORETEX_LOG", "error")
-        .stdout(std::process::Stdio::null())
+        .stdout(Stdio::null())
         .spawn();
     let mut again = again.unwrap();
     while ctl(&address, Some(KEY), &["step", "approve", &run, "gate"]).code != 0 {}
-    let watched = watching.join().unwrap();
+    out.read_to_string(&mut watched).unwrap();
+    let end = watcher.wait().unwrap();
     drop(again.kill());
     drop(again.wait());
-    let watched = watched.ok();
+    assert!(end.success(), "{end} after\n{watched}");
     let numbers: Vec<usize> =
         watched.lines().map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect();
     assert_eq!(numbers, (1..=numbers.len()).collect::<Vec<_>>(), "every event once, in order");

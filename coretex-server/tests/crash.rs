@@ -18,6 +18,7 @@ use coretex_core::value::Value;
 use coretex_server::client::{Client, ClientError, Sent};
 use futures::{StreamExt, stream};
 use serde_json::json;
+use tokio::sync::mpsc;
 
 const CLIENTS: usize = 4;
 /// Runs started between two kills, at most.
@@ -65,13 +66,17 @@ impl Book {
     }
 }
 
-/// Starts runs until the server goes.
-async fn load(client: Client, book: Arc<Mutex<Book>>, limit: u64) {
+/// Starts runs until the server goes, and tells of each that was acknowledged.
+async fn load(client: Client, book: Arc<Mutex<Book>>, limit: u64, told: mpsc::UnboundedSender<()>) {
     loop {
         let Some(key) = book.lock().unwrap().take(limit) else { return };
         let sent = Sent::json(&json!({"n": key})).header("idempotency-key", format!("crash-{key}"));
         match client.post("/api/v1/workflows/crash/runs", sent).await {
-            Ok(answer) => book.lock().unwrap().acknowledged(key, answer["run_id"].as_str().unwrap().to_owned()),
+            Ok(answer) => {
+                book.lock().unwrap().acknowledged(key, answer["run_id"].as_str().unwrap().to_owned());
+                // Nobody counts any more once the server is to be killed.
+                let _gone = told.send(());
+            }
             Err(ClientError::Unreachable { .. } | ClientError::Broken { .. }) => {
                 book.lock().unwrap().open.insert(key);
                 return;
@@ -148,8 +153,16 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_applied_twice() {
             }
         }
         let limit = book.lock().unwrap().next + PER_ROUND;
-        let clients: Vec<_> = (0..CLIENTS).map(|_| tokio::spawn(load(client.clone(), book.clone(), limit))).collect();
-        tokio::time::sleep(Duration::from_millis(dice.below(80))).await;
+        let (told, mut acknowledged) = mpsc::unbounded_channel();
+        let clients: Vec<_> =
+            (0..CLIENTS).map(|_| tokio::spawn(load(client.clone(), book.clone(), limit, told.clone()))).collect();
+        drop(told);
+        // After the last one the load is over, and what it started goes on.
+        for _ in 0..dice.below(PER_ROUND) {
+            if acknowledged.recv().await.is_none() {
+                break;
+            }
+        }
         server.kill();
         for client in clients {
             client.await.unwrap();
@@ -158,7 +171,7 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_applied_twice() {
 
     let server = Server::start(data.path());
     let client = server.client();
-    load(client.clone(), book.clone(), 0).await;
+    load(client.clone(), book.clone(), 0, mpsc::unbounded_channel().0).await;
     let all: Vec<(u64, String)> = book.lock().unwrap().runs.clone().into_iter().collect();
     let mut left = all.clone();
     let patience = tokio::time::Instant::now() + Duration::from_secs(60);

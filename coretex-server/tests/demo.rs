@@ -5,10 +5,9 @@ mod common;
 
 use std::{
     collections::BTreeSet,
-    io::Write,
+    io::{BufRead, BufReader, Read, Write},
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use common::{Dice, Ran, Server};
@@ -85,6 +84,9 @@ fn it_asks_and_does_as_it_is_told() {
     }
 }
 
+/// About as many lines as the demo shows up to its end.
+const LINES: u64 = 20;
+
 #[test]
 fn killed_at_any_moment_it_goes_on_and_posts_once() {
     let mut dice = Dice::roll();
@@ -93,12 +95,17 @@ fn killed_at_any_moment_it_goes_on_and_posts_once() {
     for round in 0..8 {
         for _ in 0..=dice.below(3) {
             let mut child = demo(data.path(), &["--approve", "--pace", "60"]);
-            std::thread::sleep(Duration::from_millis(dice.below(300)));
+            let mut out = BufReader::new(child.stdout.take().unwrap());
+            let mut shown = String::new();
+            for _ in 0..dice.below(LINES) {
+                out.read_line(&mut shown).unwrap();
+            }
             // SIGKILL, or too late for it.
             drop(child.kill());
+            out.read_to_string(&mut shown).unwrap();
             let ran = ended(child);
             assert!(ran.err.is_empty(), "round {round}: {}", ran.err);
-            resumed += usize::from(ran.out.contains("goes on"));
+            resumed += usize::from(shown.contains("goes on"));
         }
         let last = ended(demo(data.path(), &["--approve", "--pace", "0"]));
         resumed += usize::from(last.out.contains("goes on"));

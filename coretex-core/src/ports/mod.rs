@@ -31,7 +31,7 @@ pub use bus::{
 pub use clock::{Busy, BusyGauge, Clock, SystemClock};
 pub use ids::{IdSource, SeededIds, SystemIds};
 pub use judge::{counter_after, expiry_after};
-pub use packet::{Packet, PacketSource};
+pub use packet::{JobDone, Order, Packet, PacketSource};
 pub use policy::{PolicyEngine, PolicySnapshot, Verdict};
 pub use store::{
     Batch, Capabilities, Change, ChangeSender, Changes, Condition, Entry, Expected, Key, Op, OpResult, Page, Receipt,

@@ -11,14 +11,14 @@ use sha2::{Digest, Sha256};
 use super::{
     PlaneError,
     keys::AggregateId,
-    order::JobDone,
+    order::JobOrder,
     outbound::job_input,
     shared::{Reply, Shared, Work},
 };
 use crate::{
-    job::{Failure, JobId, JobInput, JobResult, JobStatusReport, Output},
+    job::{Failure, JobId, JobInput, JobResult, JobSpec, JobStatusReport, Output},
     plane::Input,
-    ports::{BlobKey, Delivery, Sink, Subscribe, Subscription},
+    ports::{BlobKey, Delivery, JobDone, Sink, Subscribe, Subscription},
     protocol::{self, JobStatus, Pointer, subjects},
     value::limits,
 };
@@ -99,11 +99,13 @@ enum Heard {
 
 fn heard(shared: &Shared, delivery: &Delivery) -> Heard {
     let packet = &delivery.message.packet;
-    if let Some(done) = packet.source::<JobDone>() {
+    if let Some(done) = packet.source::<JobDone>()
+        && let Some(order) = done.order::<JobOrder>()
+    {
         return if needs_blobs(shared, "", delivery) {
-            Heard::Blobs(done.job().clone())
+            Heard::Blobs(order.spec().id.clone())
         } else {
-            heard_done(&done, delivery)
+            heard_done(&done, order.spec(), delivery)
         };
     }
     let Some(result) = packet.job_result() else {
@@ -133,19 +135,19 @@ fn heard(shared: &Shared, delivery: &Delivery) -> Heard {
 }
 
 /// What a worker in this process says of a job that was ordered here.
-fn heard_done(done: &JobDone, delivery: &Delivery) -> Heard {
+fn heard_done(done: &JobDone, spec: &JobSpec, delivery: &Delivery) -> Heard {
     let value = delivery.message.payload.as_ref().map(|payload| payload.0.clone());
     let result = JobResult {
-        job: done.job().clone(),
+        job: spec.id.clone(),
         worker: done.worker().clone(),
         status: JobStatusReport::Succeeded(Output { value, ..Output::default() }),
-        execution_ms: done.execution_ms(),
+        execution_ms: u64::try_from(done.execution().as_millis()).unwrap_or(u64::MAX),
     };
-    let (aggregate, fenced) = match &done.spec().run {
+    let (aggregate, fenced) = match &spec.run {
         Some(run) => (AggregateId::Run(run.shared()), true),
-        None => (AggregateId::Job(done.job().shared()), false),
+        None => (AggregateId::Job(spec.id.shared()), false),
     };
-    let input = job_input(&aggregate, done.job(), JobInput::Finished { result, fenced });
+    let input = job_input(&aggregate, &spec.id, JobInput::Finished { result, fenced });
     Heard::Input(aggregate, input)
 }
 

@@ -57,7 +57,6 @@ pub use compare::{AffectedRun, VersionDiff};
 pub use error::{PlaneError, PlaneErrorKind};
 pub use history::{ReplayReport, RerunRequest};
 pub use options::Options;
-pub use order::{JobDone, JobOrder};
 pub use plane::ControlPlane;
 pub use query::{JobView, ListPage};
 pub use requests::{JobRequest, StartRequest};

@@ -1,24 +1,22 @@
-//! Jobs and their results between control plane and worker within one process: shared as they are, and told as CAP
-//! packets only to those who ask for packets.
+//! A job on its way to a worker: shared as it is within one process, and told as a CAP packet to those who ask for one.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use jiff::Timestamp;
 
 use crate::{
-    job::{JobId, JobSpec, StepRunId},
+    job::{JobSpec, StepRunId},
     policy::{ActorType, Constraints},
-    ports::{Packet, PacketSource},
-    protocol::{Budget, BusPacket, JobMetadata, JobRequest, JobResult, JobStatus},
+    ports::{Order, Packet, PacketSource},
+    protocol::{Budget, BusPacket, JobMetadata, JobRequest},
 };
 
 /// A job that is handed out.
 #[derive(Debug)]
-pub struct JobOrder {
+pub(super) struct JobOrder {
     spec: Arc<JobSpec>,
     constraints: Option<Arc<Constraints>>,
     deadline_at: Timestamp,
@@ -39,15 +37,8 @@ impl JobOrder {
     }
 
     /// What the job is.
-    #[must_use]
-    pub const fn spec(&self) -> &Arc<JobSpec> {
+    pub(super) const fn spec(&self) -> &Arc<JobSpec> {
         &self.spec
-    }
-
-    /// When it is given up.
-    #[must_use]
-    pub const fn deadline_at(&self) -> Timestamp {
-        self.deadline_at
     }
 
     /// The job as CAP describes it. `env` repeats what workers on the wire look for there; it is left empty, because
@@ -105,6 +96,28 @@ impl PacketSource for JobOrder {
     }
 }
 
+impl Order for JobOrder {
+    fn job_id(&self) -> &str {
+        self.spec.id.as_str()
+    }
+
+    fn shared_job_id(&self) -> Arc<str> {
+        self.spec.id.shared()
+    }
+
+    fn topic(&self) -> &str {
+        self.spec.topic.as_str()
+    }
+
+    fn trace_id(&self) -> &str {
+        &self.spec.trace_id
+    }
+
+    fn deadline_at(&self) -> Timestamp {
+        self.deadline_at
+    }
+}
+
 fn wire_env(spec: &JobSpec) -> impl Iterator<Item = (String, String)> {
     let named = [
         ("tenant_id", Some(spec.tenant.as_str())),
@@ -123,74 +136,24 @@ fn wire_env(spec: &JobSpec) -> impl Iterator<Item = (String, String)> {
     named.chain(item).filter_map(|(key, value)| Some((key.to_owned(), value?)))
 }
 
-/// A job that a worker in this process has done. Its output travels beside it.
-#[derive(Debug)]
-pub struct JobDone {
-    order: Arc<JobOrder>,
-    worker: Arc<str>,
-    at: Timestamp,
-    execution: Duration,
-    packet: OnceLock<Box<BusPacket>>,
-}
-
-impl JobDone {
-    /// Says that `worker` has done what was ordered, `at` this time, in this long.
-    #[must_use]
-    pub fn new(order: Arc<JobOrder>, worker: Arc<str>, at: Timestamp, execution: Duration) -> Self {
-        Self { order, worker, at, execution, packet: OnceLock::new() }
-    }
-
-    pub(super) fn job(&self) -> &JobId {
-        &self.order.spec.id
-    }
-
-    pub(super) fn spec(&self) -> &JobSpec {
-        &self.order.spec
-    }
-
-    pub(super) const fn worker(&self) -> &Arc<str> {
-        &self.worker
-    }
-
-    /// In milliseconds, as results tell it.
-    pub(super) fn execution_ms(&self) -> u64 {
-        u64::try_from(self.execution.as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-impl PacketSource for JobDone {
-    fn packet(&self) -> &BusPacket {
-        self.packet.get_or_init(|| {
-            let result = JobResult {
-                job_id: self.job().to_string(),
-                status: JobStatus::Succeeded.into(),
-                worker_id: self.worker.to_string(),
-                execution_ms: i64::try_from(self.execution.as_millis()).unwrap_or(i64::MAX),
-                ..JobResult::default()
-            };
-            Box::new(BusPacket::new(&*self.order.spec.trace_id, &*self.worker, self.at, result))
-        })
-    }
-}
-
 impl From<JobOrder> for Packet {
     fn from(order: JobOrder) -> Self {
-        Self::of(Arc::new(order))
-    }
-}
-
-impl From<JobDone> for Packet {
-    fn from(done: JobDone) -> Self {
-        Self::of(Arc::new(done))
+        Self::order_of(Arc::new(order))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
-    use crate::job::{Priority, RunId, StepId, TenantId, Topic, WorkflowId};
+    use crate::{
+        job::{JobId, Priority, RunId, StepId, TenantId, Topic, WorkflowId},
+        ports::JobDone,
+        protocol::JobStatus,
+    };
 
     fn order() -> JobOrder {
         let run = RunId::parse("r1").unwrap();
@@ -238,7 +201,8 @@ mod tests {
         assert_eq!(env.get("foreach_index").map(String::as_str), Some("3"));
         assert_eq!(env.get("foreach_item").map(String::as_str), Some("\"host-1\""));
         assert_eq!(env.get("team_id").map(String::as_str), Some("sre"));
-        assert!(packet.source::<JobOrder>().is_some() && packet.source::<JobDone>().is_none());
+        assert_eq!(packet.order().map(|order| order.job_id()), Some("r1:fetch@2"));
+        assert!(packet.source::<JobDone>().is_none());
     }
 
     #[test]

@@ -22,6 +22,7 @@ use std::{
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
     thread,
     time::{Duration, Instant},
@@ -61,6 +62,8 @@ fn random_histories_keep_every_invariant() {
     let failed = Mutex::new(Vec::new());
     let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
     let current: Vec<Mutex<Option<(u64, Instant)>>> = (0..threads).map(|_| Mutex::new(None)).collect();
+    // Says nothing; it is closed when the last thread has ended.
+    let (alive, ended) = mpsc::channel::<()>();
     thread::scope(|scope| {
         for slot in &current {
             let work = || {
@@ -87,21 +90,30 @@ fn random_histories_keep_every_invariant() {
                 }
                 *slot.lock().unwrap() = None;
             };
-            scope.spawn(work);
+            let alive = alive.clone();
+            scope.spawn(move || {
+                work();
+                drop(alive);
+            });
         }
+        drop(alive);
         // The watch: what hangs is named instead of hanging the build.
         loop {
-            thread::sleep(Duration::from_millis(50));
-            if began.elapsed() > budget {
-                over.store(true, Ordering::Relaxed);
-            }
-            let slots: Vec<_> = current.iter().filter_map(|slot| *slot.lock().unwrap()).collect();
-            if let Some((seed, _)) = slots.iter().find(|(_, since)| since.elapsed() > PATIENCE) {
-                eprintln!("seed {seed} hangs; {}", replay(*seed));
+            let oldest = current.iter().filter_map(|slot| *slot.lock().unwrap()).min_by_key(|(_, since)| *since);
+            if let Some((seed, since)) = oldest
+                && since.elapsed() > PATIENCE
+            {
+                eprintln!("seed {seed} hangs; {}", replay(seed));
                 std::process::exit(101);
             }
-            let finished = over.load(Ordering::Relaxed) || (!soak && next.load(Ordering::Relaxed) >= start + wanted);
-            if finished && slots.is_empty() {
+            let spent = began.elapsed() > budget;
+            if spent {
+                over.store(true, Ordering::Relaxed);
+            }
+            let hangs_at = oldest.map_or_else(Instant::now, |(_, since)| since) + PATIENCE;
+            let look_at = if spent { hangs_at } else { hangs_at.min(began + budget) };
+            let wait = look_at.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+            if ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
                 break;
             }
         }

@@ -113,12 +113,17 @@ impl Ran {
 }
 
 pub(crate) fn ctl(server: &str, key: Option<&str>, args: &[&str]) -> Ran {
+    ctl_command(server, key, args).output().unwrap().into()
+}
+
+/// `coretexctl`, to be started.
+pub(crate) fn ctl_command(server: &str, key: Option<&str>, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coretexctl"));
     command.env_remove("CORETEX_API_KEY").env_remove("CORETEX_PRINCIPAL").env("CORETEX_SERVER", server).args(args);
     if let Some(key) = key {
         command.env("CORETEX_API_KEY", key);
     }
-    command.output().unwrap().into()
+    command
 }
 
 /// Numbers that look random, the same for the same seed.

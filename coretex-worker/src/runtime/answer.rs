@@ -4,9 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use coretex_core::{
-    ports::{BlobErrorKind, BlobKey, BusError, BusErrorKind, Delivery, Message, Payload},
+    ports::{BlobErrorKind, BlobKey, BusError, BusErrorKind, Delivery, JobDone, Message, Payload},
     protocol::{ErrorCode, JobRequest, JobResult, JobStatus, Payload as Body},
-    runtime::JobDone,
     value::Value,
 };
 use jiff::Timestamp;

@@ -6,9 +6,8 @@ use std::{
 };
 
 use coretex_core::{
-    ports::Packet,
+    ports::{Order, Packet},
     protocol::{JobRequest, PROTOCOL_VERSION},
-    runtime::JobOrder,
 };
 use jiff::Timestamp;
 
@@ -18,13 +17,13 @@ static NO_REQUEST: LazyLock<JobRequest> = LazyLock::new(JobRequest::default);
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     packet: Packet,
-    order: Option<Arc<JobOrder>>,
+    order: Option<Arc<dyn Order>>,
 }
 
 impl Asked {
     /// `None` when the packet is no job request, or one without an id.
     pub(crate) fn of(packet: &Packet) -> Option<Self> {
-        let order = packet.source::<JobOrder>();
+        let order = packet.order().cloned();
         let known = order.is_some() || packet.job_request().is_some_and(|request| !request.job_id.is_empty());
         known.then(|| Self { packet: packet.clone(), order })
     }
@@ -35,20 +34,20 @@ impl Asked {
     }
 
     /// The job as this process ordered it.
-    pub(crate) const fn order(&self) -> Option<&Arc<JobOrder>> {
+    pub(crate) const fn order(&self) -> Option<&Arc<dyn Order>> {
         self.order.as_ref()
     }
 
     pub(crate) fn job_id(&self) -> &str {
         match &self.order {
-            Some(order) => order.spec().id.as_str(),
+            Some(order) => order.job_id(),
             None => &self.request().job_id,
         }
     }
 
     pub(crate) fn topic(&self) -> &str {
         match &self.order {
-            Some(order) => order.spec().topic.as_str(),
+            Some(order) => order.topic(),
             None => &self.request().topic,
         }
     }
@@ -64,7 +63,7 @@ impl Asked {
     /// The trace to echo; a peer that gave none gets the job's id.
     pub(crate) fn trace_id(&self) -> &str {
         match &self.order {
-            Some(order) => &order.spec().trace_id,
+            Some(order) => order.trace_id(),
             None if self.packet.trace_id.is_empty() => self.job_id(),
             None => &self.packet.trace_id,
         }
@@ -73,7 +72,7 @@ impl Asked {
     /// The trace as it came.
     pub(crate) fn given_trace_id(&self) -> &str {
         match &self.order {
-            Some(order) => &order.spec().trace_id,
+            Some(order) => order.trace_id(),
             None => &self.packet.trace_id,
         }
     }

@@ -193,7 +193,7 @@ fn is_dispatched(asked: &Asked) -> bool {
 /// What tells one attempt from another.
 pub(crate) fn key(asked: &Asked) -> Arc<str> {
     match asked.order() {
-        Some(order) => order.spec().id.shared(),
+        Some(order) => order.shared_job_id(),
         None => key_of(asked.job_id(), asked.dispatch_id()),
     }
 }
