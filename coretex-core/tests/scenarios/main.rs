@@ -17,6 +17,7 @@
 )]
 
 mod files;
+mod guide;
 mod scenario;
 mod story;
 mod words;
