@@ -198,6 +198,9 @@ pub enum RunEvent {
         step: StepRunId,
         /// The name of the signal.
         signal: Arc<str>,
+        /// Why the step has failed with it: the payload is not what it may make.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
     },
     /// A human answered an approval step.
     StepAnswered {
@@ -349,6 +352,13 @@ pub enum RunEvent {
         #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
         output: Option<Arc<Value>>,
     },
+    /// A condition step is done.
+    ConditionEvaluated {
+        /// The step.
+        step: StepRunId,
+        /// Whether it holds.
+        value: bool,
+    },
     /// A step was not needed.
     StepSkipped {
         /// The step.
@@ -450,6 +460,8 @@ pub enum SkipReason {
     /// Its `condition` was false; what waits for it goes on.
     #[default]
     Gate,
+    /// An operator said so; what waits for it goes on.
+    Resolved,
     /// No way led to it: a switch chose another branch, or nothing failed that it handles.
     NotTaken,
     /// A step that it waits for failed, and the others go on without.
@@ -467,6 +479,7 @@ impl SkipReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Gate => "gate",
+            Self::Resolved => "resolved",
             Self::NotTaken => "not_taken",
             Self::Broken => "broken",
         }
@@ -516,6 +529,7 @@ impl RunEvent {
             | Self::StepResolved { step, .. }
             | Self::StepCancelled { step }
             | Self::StepSucceeded { step, .. }
+            | Self::ConditionEvaluated { step, .. }
             | Self::StepSkipped { step, .. }
             | Self::StepRetryScheduled { step, .. }
             | Self::StepFailed { step, .. }

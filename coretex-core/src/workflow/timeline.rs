@@ -104,7 +104,8 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
         RunEvent::StepAsked { .. } => set("step_input_requested", "waiting"),
         RunEvent::StepProvided { .. } => set("step_input_provided", "succeeded"),
         RunEvent::StepListening { .. } => set("step_signal_awaited", "waiting"),
-        RunEvent::SignalTaken { .. } => set("step_signal_taken", "succeeded"),
+        RunEvent::SignalTaken { failure: None, .. } => set("step_signal_taken", "succeeded"),
+        RunEvent::SignalTaken { .. } => set("step_signal_taken", "failed"),
         RunEvent::StepStoring { .. } => set("step_storage_requested", "running"),
         RunEvent::ChildStarted { .. } => set("step_subworkflow_started", "running"),
         RunEvent::ChildStopping { .. } => set("step_subworkflow_stopping", "running"),
@@ -120,6 +121,7 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
         RunEvent::StepDelayed { .. } => set("step_delay_started", "running"),
         RunEvent::StepNotified { .. } => set("step_event_emitted", "running"),
         RunEvent::StepSucceeded { .. } => set("step_completed", "succeeded"),
+        RunEvent::ConditionEvaluated { .. } => set("step_condition_evaluated", "succeeded"),
         RunEvent::StepSkipped { .. } => set("step_skipped", "skipped"),
         RunEvent::StepRetryScheduled { .. } => set("step_retry_scheduled", "pending"),
         RunEvent::StepFailed { failure, .. } if *failure.code == *crate::job::codes::OUTPUT_INVALID => {
@@ -185,7 +187,12 @@ fn details(line: &mut TimelineEvent, event: &RunEvent) {
                 put(line, "until", json!(until));
             }
         }
-        RunEvent::SignalTaken { signal, .. } => put(line, "signal", json!(signal)),
+        RunEvent::SignalTaken { signal, failure, .. } => {
+            put(line, "signal", json!(signal));
+            if let Some(failure) = failure {
+                say(line, failure);
+            }
+        }
         RunEvent::StepStoring { attempt, key, .. } => {
             put(line, "attempt", json!(attempt));
             put(line, "key", json!(key));
@@ -251,12 +258,7 @@ fn details(line: &mut TimelineEvent, event: &RunEvent) {
         }
         RunEvent::StepDelayed { until, .. } => put(line, "until", json!(until)),
         RunEvent::StepNotified { payload, .. } => put(line, "payload", Value::clone(payload)),
-        RunEvent::StepSucceeded { output: Some(output), .. } => {
-            if let Value::Bool(value) = &**output {
-                line.kind = "step_condition_evaluated".into();
-                put(line, "value", json!(value));
-            }
-        }
+        RunEvent::ConditionEvaluated { value, .. } => put(line, "value", json!(value)),
         RunEvent::StepJob { event, .. } => job_details(line, event),
         _ => {}
     }

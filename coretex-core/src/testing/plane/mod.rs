@@ -253,6 +253,29 @@ impl TestPlane {
         self.settle().await;
     }
 
+    /// As [`TestPlane::advance`], and restarts in the same moment after every crash that was planned.
+    ///
+    /// # Errors
+    /// When a restart fails.
+    pub async fn live_through(&self, by: Duration) -> Result<(), PlaneError> {
+        let until = crate::job::job_after(self.clock.now(), by);
+        loop {
+            let (_, store) = self.life()?;
+            let passed = {
+                let (time, crashed) = (pin!(self.clock.sleep_until(until)), pin!(store.crashed()));
+                matches!(self.drive(select(crashed, time)).await, Either::Right(_))
+            };
+            if passed {
+                self.settle().await;
+            }
+            if store.is_crashed() {
+                self.crash_and_restart().await?;
+            } else if passed {
+                return Ok(());
+            }
+        }
+    }
+
     /// Lets everybody come to rest without moving time.
     pub async fn settle(&self) {
         self.clock.settle().await;

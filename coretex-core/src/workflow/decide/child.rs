@@ -13,7 +13,7 @@ use crate::{
     job::{Failure, Priority, RunId, StepRunId, TenantId, WorkflowId},
     value::Value,
     workflow::{
-        Cause, ParentRun, Phase, RunEvent, RunStatus, StepKind, WaitsFor,
+        Cause, ParentRun, RunEvent, RunStatus, StepKind, WaitsFor,
         fold::{self, RunMut},
     },
 };
@@ -142,7 +142,7 @@ impl Machine<'_> {
         if !is_meant || state.attempts != attempt || self.is_over() || state.status.is_terminal() {
             return;
         }
-        let forward = self.draft.core().phase != Phase::Stopping;
+        let forward = !self.is_stopped(slot);
         let failure = end.failure.unwrap_or_else(|| Failure::fatal("unknown", "no reason was recorded"));
         let failure = Failure { message: format!("run `{}`: {}", end.run, failure.message).into(), ..failure };
         match end.status {

@@ -143,11 +143,8 @@ impl Machine<'_> {
     pub(super) fn take_kept_signal(&mut self, slot: usize, name: Arc<str>) {
         let kept = self.draft.core().signals.kept.get(&name).and_then(|kept| kept.front().cloned());
         let judged = kept.map_or(Ok(()), |payload| self.judge(slot, &payload));
-        self.record_step(slot, |step| RunEvent::SignalTaken { step, signal: name });
-        match judged {
-            Ok(()) => self.ended(slot),
-            Err(failure) => self.fail(slot, failure),
-        }
+        self.record_step(slot, |step| RunEvent::SignalTaken { step, signal: name, failure: judged.err() });
+        self.ended(slot);
     }
 
     fn take_resolution(&mut self, step: StepRunId, by: Arc<str>, resolution: Resolution) -> Result<(), Rejected> {
@@ -176,7 +173,7 @@ impl Machine<'_> {
             }
             Resolution::Complete { output } => self.succeed(slot, Some(output)),
             Resolution::Skip => {
-                self.record_step(slot, |step| RunEvent::StepSkipped { step, reason: SkipReason::Gate });
+                self.record_step(slot, |step| RunEvent::StepSkipped { step, reason: SkipReason::Resolved });
                 self.ended(slot);
             }
             Resolution::Fail { reason } => {
@@ -206,7 +203,7 @@ impl Machine<'_> {
         }
         match result {
             Ok(output) => self.succeed_with(slot, output.value.unwrap_or_default()),
-            Err(failure) if self.draft.core().phase == Phase::Forward && self.try_again(slot, &failure, None) => {}
+            Err(failure) if !self.is_stopped(slot) && self.try_again(slot, &failure, None) => {}
             Err(failure) => self.fail(slot, failure),
         }
     }

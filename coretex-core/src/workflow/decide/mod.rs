@@ -313,8 +313,18 @@ pub fn outstanding(run: &Run, facts: &Facts<'_>) -> Vec<RunEffect> {
         if let Some(job) = step.job.as_ref().filter(|_| step.status != StepStatus::Pending) {
             let spec = || Some(Attempt::of(run, slot)?.spec());
             match (job.state, &job.decision, job.due_at) {
-                // A worker that was told to stop shall not begin anew.
-                (JobState::Dispatched | JobState::Running, Some(decision), Some(deadline_at)) if job.stop.is_none() => {
+                // A worker that was told to stop shall not begin anew; whether it was told is not known.
+                (JobState::Dispatched | JobState::Running, ..) if job.stop.is_some() => {
+                    effects.extend(spec().zip(job.stop.as_ref()).map(|(spec, stop)| {
+                        RunEffect::Job(Effect::Cancel {
+                            job: spec.id.clone(),
+                            trace_id: spec.trace_id.clone(),
+                            by: stop.by.clone(),
+                            reason: stop.reason.clone(),
+                        })
+                    }));
+                }
+                (JobState::Dispatched | JobState::Running, Some(decision), Some(deadline_at)) => {
                     effects.extend(spec().map(|spec| {
                         RunEffect::Job(Effect::Dispatch { spec, deadline_at, decision: decision.clone() })
                     }));

@@ -5,10 +5,31 @@ use std::sync::Arc;
 use super::{Machine, RunEffect, Todo};
 use crate::{
     job::{self, Effect, JobInput, JobState, job_after},
-    workflow::{ChildEffect, RunEvent, StepStatus, WaitsFor, fold::RunMut},
+    workflow::{ChildEffect, Phase, Role, RunEvent, StepStatus, WaitsFor, fold::RunMut},
 };
 
 impl Machine<'_> {
+    /// Whether the step run at `slot` was told to stop, with its run or with a group that it is in. It is not tried again.
+    pub(super) fn is_stopped(&self, slot: usize) -> bool {
+        if self.draft.core().phase == Phase::Stopping {
+            return true;
+        }
+        // What undoes a step lies in the group of the step, which has ended by then.
+        if self.step(slot).is_some_and(|step| step.role == Role::Compensation) {
+            return false;
+        }
+        let block_of = |slot: usize| self.draft.step_at(slot).map(|step| step.block as usize);
+        let mut around = block_of(slot);
+        while let Some(holder) = around.and_then(|block| self.draft.block_at(block)?.holder) {
+            let group = self.draft.step_at(holder as usize).and_then(|step| step.group.as_deref());
+            if group.is_some_and(|group| group.ending.is_some()) {
+                return true;
+            }
+            around = block_of(holder as usize);
+        }
+        false
+    }
+
     /// Withdraws the questions of `slots`, before the event that cancels them.
     pub(super) fn withdraw_questions(&mut self, slots: &[usize]) {
         for slot in slots {

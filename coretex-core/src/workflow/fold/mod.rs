@@ -146,13 +146,16 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
         RunEvent::StepProvided { value, .. } => {
             step::succeeded(run, at, slot, Some(value));
         }
-        RunEvent::SignalTaken { signal, .. } => {
+        RunEvent::SignalTaken { signal, failure, .. } => {
             let signals = Arc::make_mut(&mut run.core_mut().signals);
             let payload = signals.kept.get_mut(signal).and_then(std::collections::VecDeque::pop_front);
             if signals.kept.get(signal).is_some_and(std::collections::VecDeque::is_empty) {
                 signals.kept.remove(signal);
             }
-            step::succeeded(run, at, slot, Some(&payload.unwrap_or_default()));
+            match failure {
+                None => step::succeeded(run, at, slot, Some(&payload.unwrap_or_default())),
+                Some(failure) => step::failed(run, at, slot, StepStatus::Failed, failure),
+            }
         }
         RunEvent::StepDelayed { until, .. } => with_step(run, slot, |step| {
             begin(step, at, StepStatus::Running);
@@ -210,10 +213,13 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
             with_step(run, slot, |step| end(step, StepStatus::Cancelled, at, None));
         }
         RunEvent::StepSucceeded { output, .. } => step::succeeded(run, at, slot, output.as_ref()),
+        RunEvent::ConditionEvaluated { value, .. } => {
+            step::succeeded(run, at, slot, Some(&Arc::new((*value).into())));
+        }
         RunEvent::StepSkipped { reason, .. } => {
             with_step(run, slot, |step| end(step, StepStatus::Skipped, at, None));
             let release = match reason {
-                SkipReason::Gate => Release::Gate,
+                SkipReason::Gate | SkipReason::Resolved => Release::Gate,
                 SkipReason::NotTaken => Release::NotTaken,
                 SkipReason::Broken => Release::Broken,
             };

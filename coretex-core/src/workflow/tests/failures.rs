@@ -197,3 +197,57 @@ fn definitions_of_groups_are_checked() {
         assert!(if problem.is_empty() { found.is_empty() } else { found.iter().any(|found| found == problem) }, "{yaml}: {found:?}");
     }
 }
+
+fn stored(step: &str, attempt: u32, result: Result<Output, crate::job::Failure>) -> RunInput {
+    RunInput::Stored { step: StepRunId::parse(step).expect("legal"), attempt, result }
+}
+
+#[test]
+fn undoing_an_artifact_is_tried_again() {
+    let mut run = Driver::start(
+        "
+id: w
+steps:
+  put: {type: storage, storage: {op: put, key: k, value: 1}, compensate: {type: storage, storage: {op: delete, key: k}, retry: {max_retries: 1, jitter: 0}}}
+  boom: {topic: job.boom, depends_on: [put]}
+",
+        json!({}),
+    );
+    run.feed(1, stored("put", 1, Ok(Output::default()))).finish(2, "r1:boom@1", fatal());
+    run.feed(3, stored("put-compensate", 1, Err(crate::job::Failure::retryable("unavailable", "later"))));
+    assert_eq!((run.status("put-compensate"), run.run.wake()), (StepStatus::Pending, Wake::At(at(4))));
+    run.feed(4, RunInput::Tick).feed(5, stored("put-compensate", 2, Ok(Output::default())));
+    assert_eq!((run.run.status(), run.run.undo_failure()), (RunStatus::Failed, None));
+}
+
+#[test]
+fn what_is_stopped_with_its_group_is_not_tried_again() {
+    let mut run = Driver::start(
+        "
+id: w
+steps:
+  race:
+    type: parallel
+    join: any
+    steps:
+      a: {topic: job.a}
+      put: {type: storage, storage: {op: put, key: k, value: 1}, retry: {max_retries: 5}}
+",
+        json!({}),
+    );
+    run.succeed(1, "r1:a@1", json!(1));
+    assert_eq!(run.status("race"), StepStatus::Running, "what the artifact came to is waited for");
+    run.feed(2, stored("put", 1, Err(crate::job::Failure::retryable("unavailable", "later"))));
+    assert_eq!((run.status("put"), run.run.status()), (StepStatus::Failed, RunStatus::Succeeded));
+}
+
+#[test]
+fn a_worker_that_was_told_to_stop_is_told_again_after_a_crash() {
+    let mut run = Driver::start("id: w\nsteps:\n  a: {topic: job.a}\n", json!({}));
+    run.feed(1, RunInput::Cancel { by: "ann".into(), reason: "enough".into() });
+    let again = outstanding(&run.run, &run.facts(at(2)));
+    assert!(
+        matches!(&*again, [RunEffect::Job(crate::job::Effect::Cancel { job, by, .. })] if job.as_str() == "r1:a@1" && **by == *"ann"),
+        "{again:?}"
+    );
+}

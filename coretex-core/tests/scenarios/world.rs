@@ -1,0 +1,333 @@
+//! Plays a scenario.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use coretex_core::{
+    job::{ApprovalRequest, JobId, RunId, StepRunId, Subject, WorkflowId},
+    policy::{BudgetLimits, Constraints, Decision, Outcome, PolicyRequest},
+    ports::{Clock, Key, PolicyEngine, PolicySnapshot, Verdict},
+    runtime::{PlaneError, RunQuery, StartRequest},
+    scheduler::Routes,
+    testing::{FaultPlan, Reply, Say as Answer, ScriptedJob, TestPlane, VirtualClock},
+    workflow::{Run, StoredEvent},
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    scenario::Scenario,
+    story,
+    words::{self, Say},
+};
+
+/// What goes wrong besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    None,
+    /// The process dies after every commit, as long as there are few of them.
+    Crashes,
+    /// Every message is delivered twice.
+    Doubles,
+}
+
+/// Crashes of one play: enough for every commit of a scenario.
+const CRASHES: usize = 400;
+
+/// What came of it.
+pub(crate) struct Played {
+    pub(crate) end: End,
+    pub(crate) story: String,
+    /// All runs with what happened to them.
+    pub(crate) runs: Vec<(Run, Vec<StoredEvent>)>,
+}
+
+/// How a run ended, without how it got there.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct End {
+    pub(crate) status: &'static str,
+    pub(crate) code: Option<String>,
+    pub(crate) failed_step: Option<String>,
+    pub(crate) output: Option<Value>,
+    pub(crate) steps: Vec<StepEnd>,
+    /// Other runs: workflow and state.
+    pub(crate) others: Vec<String>,
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StepEnd {
+    pub(crate) id: String,
+    pub(crate) status: &'static str,
+    pub(crate) attempts: u32,
+    pub(crate) output: Option<Value>,
+}
+
+/// Plays `scenario` to its end, or until nothing is left that could end it.
+pub(crate) fn play(scenario: &Scenario, trouble: Trouble) -> Played {
+    let clock = VirtualClock::new(Timestamp::from_second(1_893_456_000).unwrap());
+    let plan = match trouble {
+        Trouble::None => FaultPlan::new(1),
+        Trouble::Crashes => (0..CRASHES).fold(FaultPlan::new(1), |plan, _| plan.crash_after(1)),
+        Trouble::Doubles => FaultPlan::new(1).duplicate_messages(1_000),
+    };
+    let routes = if scenario.pools.is_empty() {
+        Routes::open()
+    } else {
+        Routes::from_value("pools", json!({"topics": scenario.pools})).unwrap()
+    };
+    let mut builder = TestPlane::builder()
+        .clock(clock.clone())
+        .faults(&plan.arm())
+        .routes(routes)
+        .worker("job.>", worker(scenario, clock.clone()))
+        .approver("ann", person(scenario, clock.clone()))
+        .policy(Policy::of(scenario, clock))
+        .job_timeout(Duration::from_secs(600))
+        .workflow(scenario.workflow.to_string());
+    for workflow in &scenario.workflows {
+        builder = builder.workflow(workflow.to_string());
+    }
+    let played = builder.run(async |plane| tell(plane, scenario).await);
+    match played {
+        Ok(Ok(played)) => played,
+        Ok(Err(error)) | Err(error) => panic!("`{}` with {trouble:?}: {error}", scenario.name),
+    }
+}
+
+async fn tell(plane: &TestPlane, scenario: &Scenario) -> Result<Played, PlaneError> {
+    let id = RunId::parse("r")?;
+    let mut request = StartRequest::new(WorkflowId::parse(scenario.id())?, scenario.input.clone()).run_id(id.clone());
+    if scenario.dry_run {
+        request = request.dry_run();
+    }
+    let began = plane.clock().now();
+    plane.start_with(request).await?;
+    plane.live_through(Duration::ZERO).await?;
+    let mut extra = Vec::new();
+    for (n, line) in scenario.say.iter().enumerate() {
+        let (at, say) = Say::read(line);
+        let passed = plane.clock().now().duration_since(began).unsigned_abs();
+        plane.live_through(at.saturating_sub(passed)).await?;
+        if let Err(error) = speak(plane, &id, n, &say).await {
+            extra.push(format!("`{line}` is refused: {}", error.code()));
+        }
+        plane.live_through(Duration::ZERO).await?;
+    }
+    match plane.run_to_end(&id).await {
+        Ok(_) => {}
+        Err(error) if error.code() == "run_stuck" => {}
+        Err(error) => return Err(error),
+    }
+    plane.live_through(Duration::ZERO).await?;
+    let run = plane.run_state(&id).await?;
+    let mut others = Vec::new();
+    let mut runs = vec![(run.clone(), events(plane, &id).await)];
+    let query = || RunQuery { limit: 1_000, ..RunQuery::default() };
+    for other in plane.ask(async |p| p.runs(plane.principal(), query()).await).await?.items {
+        if other.id != "r" {
+            let id = RunId::parse(&other.id)?;
+            // A run that its parent stopped ends by itself.
+            let state = match plane.run_to_end(&id).await {
+                Ok(state) => state,
+                Err(_) => plane.run_state(&id).await?,
+            };
+            others.push(format!("run of {}: {}", state.workflow().id(), state.status().as_str()));
+            runs.push((state, events(plane, &id).await));
+        }
+    }
+    others.sort();
+    let alerts: Vec<String> = plane
+        .published("sys.workflow.event")
+        .iter()
+        .filter_map(|message| message.packet.alert())
+        .map(|alert| format!("alert {} {}", alert.level, alert.message))
+        .collect();
+    let end = End::of(&run, others);
+    let letters = plane.ask(async |p| p.dead_letters(plane.principal(), None, 0).await).await?;
+    let given_up: Vec<String> =
+        letters.items.iter().map(|letter| format!("given up: {} {}", letter.spec.id, letter.failure.code)).collect();
+    extra.extend(end.others.iter().cloned());
+    extra.extend(alerts);
+    extra.extend(given_up);
+    let timeline = plane.timeline(&id).await?;
+    let story = story::tell(&run, &end, &extra, &timeline);
+    Ok(Played { end, story, runs })
+}
+
+async fn speak(plane: &TestPlane, run: &RunId, n: usize, say: &Say) -> Result<(), PlaneError> {
+    let me = plane.principal();
+    match say {
+        Say::Signal(name, payload) => {
+            let identity = format!("say-{n}");
+            plane.ask(async |p| p.signal(me, run, name, Some(&identity), payload.clone()).await).await
+        }
+        Say::Input(step, value) => {
+            let step = StepRunId::parse(step)?;
+            plane.ask(async |p| p.provide_input(me, run, &step, value.clone()).await).await
+        }
+        Say::Resolve(step, resolution) => {
+            let step = StepRunId::parse(step)?;
+            plane.ask(async |p| p.resolve_step(me, run, &step, resolution.clone()).await).await
+        }
+        Say::Answer(step, approved) => plane.answer(run, step, "eve", *approved).await,
+        Say::Cancel => plane.ask(async |p| p.cancel_run(me, run, "changed my mind").await).await,
+        Say::Crash => plane.crash_and_restart().await,
+        Say::Restart => plane.restart().await,
+    }
+}
+
+async fn events(plane: &TestPlane, run: &RunId) -> Vec<StoredEvent> {
+    let page = plane.store().read(&Key::from(format!("run/{run}").as_str()), 1, 10_000).await.unwrap();
+    assert_eq!(page.head, page.events.len() as u64, "the stream of `{run}` has a gap");
+    page.events.iter().map(|event| serde_json::from_slice(event).unwrap()).collect()
+}
+
+impl End {
+    fn of(run: &Run, others: Vec<String>) -> Self {
+        let mut steps: Vec<StepEnd> = run
+            .steps()
+            .map(|(id, step)| StepEnd {
+                id: id.to_string(),
+                status: step.status.as_str(),
+                attempts: step.attempts,
+                output: step
+                    .output
+                    .as_ref()
+                    .and_then(|output| output.value.as_deref())
+                    // What a worker makes unless told.
+                    .filter(|value| value.as_str() != Some(id.as_str()))
+                    .cloned(),
+            })
+            .collect();
+        // In which order items began is a matter of time.
+        steps.sort_by(|a, b| a.id.cmp(&b.id));
+        Self {
+            status: run.status().as_str(),
+            code: run.failure().map(|failure| failure.code.to_string()),
+            failed_step: run.failed_step().map(str::to_owned),
+            output: run.output().map(|output| Value::clone(output)),
+            steps,
+            others,
+        }
+    }
+}
+
+/// The words for a step: by its run, by its name, by its topic.
+fn find<'a, T>(words: &'a BTreeMap<String, T>, job: &str, topic: &str) -> Option<(&'a T, String)> {
+    let id = JobId::parse(job).ok();
+    let run = id.as_ref().and_then(|id| id.step_parts()).map(|(_, step, _)| step.to_owned()).unwrap_or_default();
+    let step = run.split('[').next().unwrap_or_default().to_owned();
+    let found = words.get(&run).or_else(|| words.get(&step)).or_else(|| words.get(topic));
+    found.map(|found| (found, run))
+}
+
+/// Workers that live on when the control plane dies: how long they take counts from when they first got the job.
+fn worker(scenario: &Scenario, clock: VirtualClock) -> impl FnMut(&ScriptedJob) -> Reply + Send + 'static {
+    let workers = scenario.workers.clone();
+    let mut since: HashMap<String, Timestamp> = HashMap::new();
+    move |job| {
+        let request = &job.request;
+        let id = JobId::parse(&request.job_id).unwrap();
+        let own = json!(id.step_parts().map_or("", |(_, step, _)| step));
+        let Some((said, _)) = find(&workers, &request.job_id, &request.topic) else { return Reply::Succeed(own) };
+        let now = clock.now();
+        let first = *since.entry(request.job_id.clone()).or_insert(now);
+        let gone = now.duration_since(first).unsigned_abs();
+        sooner(words::reply(said.at(job.attempt), &own, &job.input), gone)
+    }
+}
+
+/// The same reply of somebody who has worked for `gone` already.
+fn sooner(reply: Reply, gone: Duration) -> Reply {
+    match reply {
+        Reply::After(wait, reply) if wait > gone => Reply::After(wait - gone, reply),
+        Reply::After(_, reply) => *reply,
+        Reply::Twice(reply) => sooner(*reply, gone).twice(),
+        Reply::Progress(reply) => sooner(*reply, gone).with_progress(),
+        reply => reply,
+    }
+}
+
+/// Somebody who answers in so many seconds after the question was asked.
+fn person(scenario: &Scenario, clock: VirtualClock) -> impl FnMut(&ApprovalRequest) -> Answer + Send + 'static {
+    let people = scenario.people.clone();
+    move |request| {
+        let id = match &request.subject {
+            Subject::Step { run_id, step_id } => format!("{run_id}:{step_id}@1"),
+            Subject::Job { job_id } => job_id.to_string(),
+        };
+        let Some((said, _)) = find(&people, &id, "") else { return Answer::Nothing };
+        let (wait, yes) = words::answer(said);
+        let gone = clock.now().duration_since(request.requested_at).unsigned_abs();
+        let say = if yes { Answer::Yes } else { Answer::no("no") };
+        if wait > gone { say.after(wait - gone) } else { say }
+    }
+}
+
+/// Policy by step and topic.
+#[derive(Clone)]
+struct Policy {
+    id: Arc<str>,
+    words: BTreeMap<String, String>,
+    clock: VirtualClock,
+    asked: Arc<Mutex<HashMap<String, Timestamp>>>,
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy").field("words", &self.words).finish_non_exhaustive()
+    }
+}
+
+impl Policy {
+    fn of(scenario: &Scenario, clock: VirtualClock) -> Self {
+        Self { id: "scenario".into(), words: scenario.policy.clone(), clock, asked: Arc::default() }
+    }
+}
+
+impl PolicyEngine for Policy {
+    fn snapshot(&self) -> Arc<dyn PolicySnapshot> {
+        Arc::new(self.clone())
+    }
+}
+
+impl PolicySnapshot for Policy {
+    fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    fn governed(&self) -> bool {
+        true
+    }
+
+    fn evaluate(&self, request: &PolicyRequest<'_>) -> Verdict {
+        let said = find(&self.words, request.job_id, request.topic).map_or("allow", |(said, _)| said);
+        let decision = |outcome| Decision::new(outcome, "rule", "the scenario says so", self.id.clone());
+        Verdict::Decided(match words::split(said) {
+            ("allow", _) => decision(Outcome::Allow),
+            ("deny", _) => decision(Outcome::Deny),
+            ("approve", _) => decision(Outcome::RequireApproval),
+            ("throttle", wait) => {
+                let now = self.clock.now();
+                let first = *self.asked.lock().unwrap().entry(request.job_id.to_owned()).or_insert(now);
+                let left = words::seconds(wait).saturating_sub(now.duration_since(first).unsigned_abs());
+                if left.is_zero() {
+                    decision(Outcome::Allow)
+                } else {
+                    Decision { retry_after: Some(left), ..decision(Outcome::Throttle) }
+                }
+            }
+            ("retries", most) => {
+                let budgets = BudgetLimits { max_retries: most.parse().unwrap(), ..BudgetLimits::default() };
+                let constraints = Constraints { budgets: Some(budgets), ..Constraints::default() };
+                Decision { constraints: Some(Arc::new(constraints)), ..decision(Outcome::AllowWithConstraints) }
+            }
+            _ => panic!("`{said}` is no decision"),
+        })
+    }
+}
