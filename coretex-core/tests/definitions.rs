@@ -251,10 +251,7 @@ fn a_run_is_restarted_on_another_version_with_its_input_and_labels() {
         store(plane, "  only: {topic: job.b, input: '${input.x}'}", None).await?;
         let new = restart(plane, &old, None).await?;
         let end = plane.run_to_end(&new).await?;
-        assert_eq!(
-            (end.status(), end.input().as_ref(), end.team()),
-            (RunStatus::Succeeded, &json!({"x": 7}), "red")
-        );
+        assert_eq!((end.status(), end.input().as_ref(), end.team()), (RunStatus::Succeeded, &json!({"x": 7}), "red"));
         let labels: Vec<_> = end.labels().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(labels, [("kind", "trial"), (RESTART_OF, old.as_str())]);
         assert!(end.step("only").is_some());

@@ -182,11 +182,9 @@ fn input(name: &str, verdict: &str) -> JobInput {
         "judged" => JobInput::Judged(decision(verdict).expect("an answer is a decision")),
         "due" | "early" => JobInput::Tick,
         "cancel" => JobInput::Cancel { by: "ada".into(), reason: "".into() },
-        "stop" => JobInput::Stop {
-            by: "ada".into(),
-            reason: "".into(),
-            until: now() + jiff::SignedDuration::from_secs(10),
-        },
+        "stop" => {
+            JobInput::Stop { by: "ada".into(), reason: "".into(), until: now() + jiff::SignedDuration::from_secs(10) }
+        }
         "undeliverable" => JobInput::Undeliverable(Failure::fatal("dispatch_failed", "no bus")),
         "result_succeeded" => finished(JobStatusReport::Succeeded(Output::default())),
         "result_failed" => finished(JobStatusReport::Failed(Failure::retryable("x", "x"))),

@@ -203,7 +203,8 @@ pub fn decide(job: &Job, spec: &dyn SpecSource, input: JobInput, facts: &Facts<'
             return Err(Rejected { job: job.id.clone(), state, input: "an approval" });
         }
         (state, _) if state.is_terminal() => {}
-        (_, JobInput::Tick | JobInput::Stop { .. }) | (Running, JobInput::Started { .. } | JobInput::Undeliverable(_)) => {}
+        (_, JobInput::Tick | JobInput::Stop { .. })
+        | (Running, JobInput::Started { .. } | JobInput::Undeliverable(_)) => {}
         (ApprovalRequired | Scheduled | Dispatched | Running, JobInput::Judged(_)) => {}
         (state, input) => return Err(Rejected { job: job.id.clone(), state, input: input.name() }),
     }

@@ -251,7 +251,10 @@ fn ids_are_refused_with_the_reason() {
     assert!(StepId::parse("a.b").is_err() && StepId::parse("a:b").is_err() && StepId::parse("fetch-data_1").is_ok());
     assert!(JobId::parse(&"x".repeat(361)).is_err());
     let (run, step) = (RunId::parse(&"r".repeat(128)).expect("legal"), StepId::parse(&"s".repeat(128)).expect("legal"));
-    assert!(JobId::parse(JobId::of_step(&run, &super::StepRunId::of_step(&step), u32::MAX).as_str()).is_ok(), "what the platform makes is legal");
+    assert!(
+        JobId::parse(JobId::of_step(&run, &super::StepRunId::of_step(&step), u32::MAX).as_str()).is_ok(),
+        "what the platform makes is legal"
+    );
 }
 
 #[test]

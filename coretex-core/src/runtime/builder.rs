@@ -187,7 +187,9 @@ async fn recover(shared: &Arc<Shared>) -> Result<RecoveryReport, PlaneError> {
                     report.announced += 1;
                 }
                 (Ok(_), None) => tracing::error!(key = %entry.key, "an announcement of nobody stays"),
-                (Err(error), _) => tracing::error!(key = %entry.key, %error, "an announcement cannot be read and stays"),
+                (Err(error), _) => {
+                    tracing::error!(key = %entry.key, %error, "an announcement cannot be read and stays")
+                }
             }
         }
         after = page.next;

@@ -89,7 +89,11 @@ async fn stop_child(
     match shared.call(AggregateId::Run(run.shared()), Work::Input(Input::Run(input))).await {
         // It may be about to start, or its start has failed and the step knows by now.
         Err(error) if error.kind() == PlaneErrorKind::NotFound => {
-            if is_awaited(shared, owner, run).await? { Err(error) } else { Ok(()) }
+            if is_awaited(shared, owner, run).await? {
+                Err(error)
+            } else {
+                Ok(())
+            }
         }
         result => result.map(drop),
     }

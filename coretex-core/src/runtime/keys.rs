@@ -35,7 +35,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-
 use crate::{job::TenantId, ports::Key};
 
 /// Which aggregate: the kind and the id.

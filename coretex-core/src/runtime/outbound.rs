@@ -52,7 +52,9 @@ pub(super) fn act(
                 dispatch(shared, aggregate, spec, deadline_at, &decision);
             }
             RunEffect::Job(Effect::AskPolicy { spec }) => ask(shared, aggregate, spec),
-            RunEffect::Job(effect) => shared.spawn(empty(shared.clone(), aggregate.clone(), Outgoing::Job(effect), key)),
+            RunEffect::Job(effect) => {
+                shared.spawn(empty(shared.clone(), aggregate.clone(), Outgoing::Job(effect), key))
+            }
             RunEffect::Child(effect) => {
                 shared.spawn(empty(shared.clone(), aggregate.clone(), Outgoing::Child(effect), key));
             }

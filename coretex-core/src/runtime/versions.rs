@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    shared::Shared,
     ControlPlane, ListPage, PlaneError, PlaneErrorKind, batch, keys,
     plane::{check_tenant, commit_one},
     query::read,
+    shared::Shared,
 };
 use crate::{
     governance::Principal,

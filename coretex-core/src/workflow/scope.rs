@@ -103,7 +103,11 @@ impl Object for StepRun {
 
     fn keys(&self) -> Vec<String> {
         let group: &[&str] = if self.group.is_some() { &["total", "succeeded", "failed"] } else { &[] };
-        ["output", "result_ptr", "status", "attempts", "error"].iter().chain(group).map(|key| (*key).to_owned()).collect()
+        ["output", "result_ptr", "status", "attempts", "error"]
+            .iter()
+            .chain(group)
+            .map(|key| (*key).to_owned())
+            .collect()
     }
 }
 

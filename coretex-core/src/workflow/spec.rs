@@ -140,7 +140,23 @@ pub enum StepType {
 impl StepType {
     /// All names, in the order in which messages list them.
     pub const NAMES: [&'static str; 17] = [
-        "worker", "llm", "http", "container", "script", "approval", "input", "signal", "condition", "switch", "parallel", "loop", "delay", "notify", "transform", "storage", "subworkflow",
+        "worker",
+        "llm",
+        "http",
+        "container",
+        "script",
+        "approval",
+        "input",
+        "signal",
+        "condition",
+        "switch",
+        "parallel",
+        "loop",
+        "delay",
+        "notify",
+        "transform",
+        "storage",
+        "subworkflow",
     ];
 
     /// The established name.

@@ -50,7 +50,8 @@ fn workflow(number: u64, rng: &mut Rng) -> Value {
         workflow["finally"] = Value::Object(scope("f", 1 + rng.below(2), 3, rng));
     }
     if rng.chance(200) {
-        workflow["output"] = if rng.chance(900) { json!({"a": "${steps.s0.output}"}) } else { "${input.missing + 1}".into() };
+        workflow["output"] =
+            if rng.chance(900) { json!({"a": "${steps.s0.output}"}) } else { "${input.missing + 1}".into() };
     }
     // Nobody is sure to signal, to give data, or to let a parked step go on.
     let text = workflow.to_string();
@@ -94,7 +95,10 @@ fn branch(steps: &mut Map<String, Value>, name: &str, count: u64, rng: &mut Rng)
         if step.get("type") == Some(&json!("condition")) && rng.chance(400) {
             let when = step.remove("condition").unwrap_or_default();
             step.insert("type".into(), "switch".into());
-            step.insert("cases".into(), json!([{"when": when, "then": [later]}, {"when": "input.n < 3", "then": [other]}]));
+            step.insert(
+                "cases".into(),
+                json!([{"when": when, "then": [later]}, {"when": "input.n < 3", "then": [other]}]),
+            );
             if rng.chance(300) {
                 step.insert("match".into(), "all".into());
             }
@@ -115,7 +119,9 @@ fn step(name: &str, n: u64, depth: u32, rng: &mut Rng) -> Map<String, Value> {
     }
     let step = match rng.below(120) {
         100..=103 => json!({"type": "transform", "output": {"n": "${input.n}"}}),
-        104..=107 => json!({"type": "signal", "signal": format!("go-{}", rng.below(2)), "timeout_sec": 30 + rng.below(900)}),
+        104..=107 => {
+            json!({"type": "signal", "signal": format!("go-{}", rng.below(2)), "timeout_sec": 30 + rng.below(900)})
+        }
         108..=111 => json!({"type": "input", "timeout_sec": 30 + rng.below(900), "output_schema": {"type": "object"}}),
         112..=119 => {
             let op = ["put", "get", "delete"][rng.below(3) as usize];

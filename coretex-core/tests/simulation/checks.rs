@@ -11,8 +11,8 @@ use coretex_core::{
     ports::{Entry, Key, Scan, Store},
     testing::TestPlane,
     workflow::{
-        Role, Run, RunEvent, RunStatus, RunSummary, StepKind, StepRun, StepStatus, StoredEvent, WaitsFor, Wake, Workflow,
-        WorkflowSpec,
+        Role, Run, RunEvent, RunStatus, RunSummary, StepKind, StepRun, StepStatus, StoredEvent, WaitsFor, Wake,
+        Workflow, WorkflowSpec,
     },
 };
 use serde_json::Value;
@@ -155,7 +155,9 @@ fn walk(id: &str, workflow: &Arc<Workflow>, events: &[StoredEvent], letters: &mu
             }
             // A job that was stopped on request was not given up.
             let stopped = run.step(step.as_str()).unwrap().job.as_ref().unwrap().stop.is_some();
-            if matches!(event, JobEvent::Failed { .. } | JobEvent::Denied { .. } | JobEvent::TimedOut { .. }) && !stopped {
+            if matches!(event, JobEvent::Failed { .. } | JobEvent::Denied { .. } | JobEvent::TimedOut { .. })
+                && !stopped
+            {
                 letters.insert(job);
             }
         }
@@ -192,7 +194,8 @@ fn begins_in_order(id: &str, before: &Run, stored: &StoredEvent) {
     let indices = run_id.indices().unwrap();
     let step = &workflow.steps()[workflow.position(run_id.step()).unwrap()];
     // An item waits for nothing but what holds the items.
-    let deps = if matches!(step.kind(), StepKind::ForEach { .. }) && before.step(run_id.as_str()).is_some_and(|run| run.group.is_none())
+    let deps = if matches!(step.kind(), StepKind::ForEach { .. })
+        && before.step(run_id.as_str()).is_some_and(|run| run.group.is_none())
         && before.step(&run_id.step().to_owned()).is_some_and(|run| run.group.is_some())
     {
         &[]
@@ -245,11 +248,13 @@ fn counters(run: &Run) {
     let core = &snapshot["core"];
     assert_eq!(core["waiting"], count(&|step| step.status == StepStatus::Waiting), "{core}");
     assert_eq!(core["in_flight"], count(&|step| state(step).is_some_and(JobState::is_in_flight)), "{core}");
-    let children = count(&|step| matches!(step.waits_for, Some(WaitsFor::Child { .. })) && step.status == StepStatus::Running);
+    let children =
+        count(&|step| matches!(step.waits_for, Some(WaitsFor::Child { .. })) && step.status == StepStatus::Running);
     assert_eq!(core["children"], children, "{core}");
     let asking = count(&|step| {
         let job = step.job.as_ref().is_some_and(|job| job.due_at.is_none());
-        (matches!(step.waits_for, Some(WaitsFor::Alert | WaitsFor::Artifact { .. })) && step.status == StepStatus::Running)
+        (matches!(step.waits_for, Some(WaitsFor::Alert | WaitsFor::Artifact { .. }))
+            && step.status == StepStatus::Running)
             || (job && state(step) == Some(JobState::Pending))
     });
     assert_eq!(core["asking"], asking, "{core}");
@@ -366,7 +371,12 @@ fn questions(contents: &Contents, states: &[State]) {
                         (Some(job), None) if state.status == StepStatus::Waiting => job.id.to_string(),
                         (_, Some(WaitsFor::Answer)) => format!("{}:{step}", run.id().unwrap()),
                         // Somebody else than a human who was asked.
-                        (_, Some(WaitsFor::Data | WaitsFor::Signal { .. } | WaitsFor::Operator | WaitsFor::Child { .. })) => {
+                        (
+                            _,
+                            Some(
+                                WaitsFor::Data | WaitsFor::Signal { .. } | WaitsFor::Operator | WaitsFor::Child { .. },
+                            ),
+                        ) => {
                             waits_otherwise = true;
                             continue;
                         }
@@ -380,7 +390,11 @@ fn questions(contents: &Contents, states: &[State]) {
             }
             _ => {}
         }
-        assert!(state.wake() != Wake::Human || expected.len() > before || waits_otherwise, "nobody is asked: {}", id_of(state));
+        assert!(
+            state.wake() != Wake::Human || expected.len() > before || waits_otherwise,
+            "nobody is asked: {}",
+            id_of(state)
+        );
     }
     let found: BTreeSet<String> = contents.values.keys().filter(|key| key.starts_with("approvals/")).cloned().collect();
     assert_eq!(found, expected, "questions");

@@ -180,7 +180,8 @@ async fn talk(plane: &TestPlane, rng: &mut Rng, seen: &Seen) -> Result<(), Plane
     let runs: Vec<&RunId> = seen.runs.iter().collect();
     let Some(run) = rng.pick(&runs) else { return Ok(()) };
     let state = plane.run_state(run).await?;
-    let waiting: Vec<StepRunId> = state.steps().filter(|(_, step)| step.waits_for.is_some()).map(|(id, _)| id).collect();
+    let waiting: Vec<StepRunId> =
+        state.steps().filter(|(_, step)| step.waits_for.is_some()).map(|(id, _)| id).collect();
     let step = rng.pick(&waiting).cloned().unwrap_or(StepRunId::parse("s0")?);
     let me = plane.principal();
     let said = match rng.below(3) {
@@ -201,7 +202,10 @@ async fn talk(plane: &TestPlane, rng: &mut Rng, seen: &Seen) -> Result<(), Plane
     };
     match said {
         Err(error)
-            if !matches!(error.kind(), PlaneErrorKind::Conflict | PlaneErrorKind::NotFound | PlaneErrorKind::Invalid) =>
+            if !matches!(
+                error.kind(),
+                PlaneErrorKind::Conflict | PlaneErrorKind::NotFound | PlaneErrorKind::Invalid
+            ) =>
         {
             Err(error)
         }

@@ -103,7 +103,8 @@ impl Machine<'_> {
             return self.stop_group(holder, Some(failure), false);
         }
         // Several steps of an iteration may end in one decision; it is over once.
-        let last = self.draft.step_at(holder).and_then(|step| step.group.as_deref()).map(|group| group.last_block as usize);
+        let last =
+            self.draft.step_at(holder).and_then(|step| step.group.as_deref()).map(|group| group.last_block as usize);
         if last != Some(block) || self.draft.block_at(block).is_none_or(|block| block.open > 0) {
             return;
         }
@@ -146,7 +147,8 @@ impl Machine<'_> {
         let StepKind::Loop { goes_on, until, most, .. } = &step.kind else { return };
         let begun = self.draft.step_at(holder).and_then(|step| step.group.as_deref()).map_or(0, |group| group.begun);
         if let Some(goes_on) = goes_on {
-            let scope = NextIteration { inner: RunScope { state: &self.draft, block }, carry: carry.as_deref(), index: begun };
+            let scope =
+                NextIteration { inner: RunScope { state: &self.draft, block }, carry: carry.as_deref(), index: begun };
             match goes_on.evaluate_bool(&scope) {
                 Ok(true) => {}
                 Ok(false) => return self.succeed_group(holder, carry),

@@ -113,13 +113,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn take_signal(
-        &mut self,
-        name: Arc<str>,
-        id: Arc<str>,
-        by: Arc<str>,
-        payload: Arc<Value>,
-    ) -> Result<(), Rejected> {
+    fn take_signal(&mut self, name: Arc<str>, id: Arc<str>, by: Arc<str>, payload: Arc<Value>) -> Result<(), Rejected> {
         let signals = &self.draft.core().signals;
         if !id.is_empty() && signals.seen.contains(&id) {
             return Ok(());
@@ -155,7 +149,8 @@ impl Machine<'_> {
             return Err(Rejected::NotWaiting { step, status });
         }
         match (&waits_for, &resolution) {
-            (Some(WaitsFor::Operator), _) | (Some(WaitsFor::Data | WaitsFor::Signal { .. }), Resolution::Fail { .. } | Resolution::Skip) => {}
+            (Some(WaitsFor::Operator), _)
+            | (Some(WaitsFor::Data | WaitsFor::Signal { .. }), Resolution::Fail { .. } | Resolution::Skip) => {}
             _ => return Err(Rejected::WaitsForOther { step, wanted: "an operator" }),
         }
         if let Resolution::Complete { output } = &resolution

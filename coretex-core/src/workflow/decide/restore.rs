@@ -286,7 +286,9 @@ impl Copy<'_> {
     fn blocks_of(&self, holder: usize, group: &Group) -> Vec<usize> {
         let last = group.last_block as usize;
         match self.kind_of(holder) {
-            Some(StepKind::ForEach { .. }) => (group.first_block as usize..(group.first_block + group.total) as usize).collect(),
+            Some(StepKind::ForEach { .. }) => {
+                (group.first_block as usize..(group.first_block + group.total) as usize).collect()
+            }
             _ if group.begun == 0 => Vec::new(),
             Some(StepKind::Loop { .. }) => {
                 let before = |block: &usize| Some(self.old.blocks.get(*block)?.previous? as usize);

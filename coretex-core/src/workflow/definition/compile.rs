@@ -258,13 +258,7 @@ impl Compiler {
     }
 
     /// The step `name` of the same scope, named in `field`.
-    pub(super) fn sibling(
-        &mut self,
-        layout: &Layout<'_>,
-        entry: &Entry<'_>,
-        field: &str,
-        name: &str,
-    ) -> Option<usize> {
+    pub(super) fn sibling(&mut self, layout: &Layout<'_>, entry: &Entry<'_>, field: &str, name: &str) -> Option<usize> {
         if let Some(found) = layout.sibling(entry.scope, name) {
             if layout.entries.get(found).is_some_and(|other| other.role != Role::Compensation) {
                 return Some(found);
@@ -376,8 +370,7 @@ impl Compiler {
         }
         for (from, step) in steps.iter().enumerate() {
             let StepKind::Switch { cases, default, .. } = &step.kind else { continue };
-            let chosen: HashSet<usize> =
-                cases.iter().flat_map(|case| &case.then).chain(default).copied().collect();
+            let chosen: HashSet<usize> = cases.iter().flat_map(|case| &case.then).chain(default).copied().collect();
             // A branch waits for its switch, whether it says so or not.
             edges.retain(|(a, b, kind)| !(*a == from && chosen.contains(b) && *kind == EdgeKind::Success));
             let mut chosen: Vec<usize> = chosen.into_iter().collect();

@@ -134,7 +134,12 @@ impl Compiler {
 
     fn parallel(&mut self, path: &str, spec: &StepSpec) -> Option<StepKind> {
         if spec.steps.is_empty() {
-            self.missing(path, "steps", "a group needs at least one step", "write `steps:` with the steps of the group");
+            self.missing(
+                path,
+                "steps",
+                "a group needs at least one step",
+                "write `steps:` with the steps of the group",
+            );
         }
         Some(StepKind::Parallel(match &spec.join {
             None | Some(Join::Rule(JoinRule::All)) => Joins::All,
@@ -200,7 +205,12 @@ impl Compiler {
         }
         if spec.max_iterations > MAX_ITERATIONS {
             let message = format!("{} is more than {MAX_ITERATIONS}", spec.max_iterations);
-            self.problem("out_of_range", format!("{path}.max_iterations"), message, format!("use at most {MAX_ITERATIONS}"));
+            self.problem(
+                "out_of_range",
+                format!("{path}.max_iterations"),
+                message,
+                format!("use at most {MAX_ITERATIONS}"),
+            );
         }
         let inner = rooted.within(layout, entry.body.unwrap_or(entry.scope));
         let goes_on = self.expression(&format!("{path}.while"), &spec.while_, inner, &mut reads.inside);

@@ -49,9 +49,11 @@ struct Member<'s> {
 }
 
 /// Lays out the steps of a workflow.
-pub(super) fn lay_out<'s>(steps: &'s BTreeMap<String, StepSpec>, finally: &'s BTreeMap<String, StepSpec>) -> Layout<'s> {
-    let mut layout =
-        Layout { entries: Vec::new(), scopes: Vec::new(), index: HashMap::new(), doubles: Vec::new() };
+pub(super) fn lay_out<'s>(
+    steps: &'s BTreeMap<String, StepSpec>,
+    finally: &'s BTreeMap<String, StepSpec>,
+) -> Layout<'s> {
+    let mut layout = Layout { entries: Vec::new(), scopes: Vec::new(), index: HashMap::new(), doubles: Vec::new() };
     let mut waiting = std::collections::VecDeque::new();
     for (scope, steps, place) in [(MAIN, steps, "steps"), (FINALLY, finally, "finally")] {
         layout.scopes.push(Scope { tolerant: scope == FINALLY, ..Scope::default() });
@@ -108,7 +110,8 @@ impl<'s> Layout<'s> {
             let position = self.entries.len();
             let holds_items = !member.spec.for_each.is_empty() && !member.is_item;
             let body = if holds_items {
-                let mut inner: Vec<Member<'s>> = compensation(&member.name, &member.path, member.spec).into_iter().collect();
+                let mut inner: Vec<Member<'s>> =
+                    compensation(&member.name, &member.path, member.spec).into_iter().collect();
                 inner.insert(
                     0,
                     Member {

@@ -21,7 +21,9 @@ use std::{
 
 pub(super) use kinds::duration_of;
 
-use super::{Concurrency, DefinitionError, Problem, RetrySpec, StepType, StorageOp, TimeoutCounts, Trigger, WorkflowSpec};
+use super::{
+    Concurrency, DefinitionError, Problem, RetrySpec, StepType, StorageOp, TimeoutCounts, Trigger, WorkflowSpec,
+};
 use crate::{
     job::{StepId, StepRunId, TenantId, Topic, WorkflowId},
     policy::JobMeta,

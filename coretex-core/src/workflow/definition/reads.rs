@@ -31,7 +31,9 @@ impl Compiler {
                     self.problem(
                         "step_not_visible",
                         entry.path.clone(),
-                        format!("it reads `steps.{read}`, which is inside of `{group}` and has a run for each block of it"),
+                        format!(
+                            "it reads `steps.{read}`, which is inside of `{group}` and has a run for each block of it"
+                        ),
                         format!("read `steps.{group}.output`"),
                     );
                 }

@@ -4,12 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    RunMut,
-    place::of_step,
-    step::with_step,
-    stop::stop_block,
-};
+use super::{RunMut, place::of_step, step::with_step, stop::stop_block};
 use crate::{
     job::{Failure, codes, whole_micros},
     value::Value,
@@ -95,7 +90,8 @@ pub(super) fn compensating(run: &mut impl RunMut) {
     let workflow = run.workflow().clone();
     let mut found: Vec<(u64, u32)> = Vec::new();
     for slot in 0..run.step_count() {
-        let Some(step) = run.step_at(slot).filter(|step| step.status == StepStatus::Succeeded && step.done_at > 0) else {
+        let Some(step) = run.step_at(slot).filter(|step| step.status == StepStatus::Succeeded && step.done_at > 0)
+        else {
             continue;
         };
         let undo = workflow.steps().get(step.position()).and_then(|step| step.compensation);

@@ -84,10 +84,7 @@ fn open_blocks(run: &impl RunMut, slot: usize) -> Vec<usize> {
 /// Whether something outside has it, which will answer.
 fn is_elsewhere(step: &StepRun) -> bool {
     let job = step.job.as_ref().is_some_and(|job| step.status != StepStatus::Pending && job.state.is_in_flight());
-    let effect = matches!(
-        step.waits_for,
-        Some(WaitsFor::Alert | WaitsFor::Artifact { .. } | WaitsFor::Child { .. })
-    );
+    let effect = matches!(step.waits_for, Some(WaitsFor::Alert | WaitsFor::Artifact { .. } | WaitsFor::Child { .. }));
     job || (effect && step.status == StepStatus::Running)
 }
 

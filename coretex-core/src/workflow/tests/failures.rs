@@ -65,14 +65,21 @@ fn what_succeeded_is_undone_in_reverse_order_and_last_steps_run() {
     let mut run = Driver::start(SAGA, json!({}));
     run.succeed(1, "r1:flight@1", json!("F1")).succeed(2, "r1:hotel@1", json!("H1")).finish(3, "r1:car@1", fatal());
     assert_eq!(run.run.phase(), Phase::Compensating);
-    assert_eq!(run.dispatched().last().map(String::as_str), Some("r1:hotel-compensate@1"), "one at a time, the last first");
+    assert_eq!(
+        run.dispatched().last().map(String::as_str),
+        Some("r1:hotel-compensate@1"),
+        "one at a time, the last first"
+    );
     run.succeed(4, "r1:hotel-compensate@1", json!(1));
     assert_eq!(run.run.step("flight-compensate").and_then(|step| step.input.as_deref()), Some(&json!({"f": "F1"})));
     run.finish(5, "r1:flight-compensate@1", busy());
     assert_eq!(run.run.wake(), Wake::At(at(6)), "undoing is tried again");
     run.feed(6, RunInput::Tick).succeed(7, "r1:flight-compensate@2", json!(1));
     assert_eq!((run.run.phase(), run.status("car-compensate")), (Phase::Finalizing, StepStatus::Pending));
-    assert_eq!(run.run.step("report").and_then(|step| step.input.as_deref()), Some(&json!({"s": "failed", "c": "boom"})));
+    assert_eq!(
+        run.run.step("report").and_then(|step| step.input.as_deref()),
+        Some(&json!({"s": "failed", "c": "boom"}))
+    );
     run.succeed(8, "r1:report@1", json!(1));
     assert_eq!((run.run.status(), run.run.failed_step()), (RunStatus::Failed, Some("car")));
     assert_eq!(run.status("car-compensate"), StepStatus::Skipped);
@@ -85,9 +92,17 @@ fn a_cancelled_run_is_undone_too_and_what_a_stopped_worker_finished_with_it() {
     assert_eq!(run.run.phase(), Phase::Stopping);
     run.succeed(3, "r1:hotel@1", json!("H1"));
     assert_eq!(run.dispatched().last().map(String::as_str), Some("r1:hotel-compensate@1"), "it happened after all");
-    run.finish(4, "r1:hotel-compensate@1", fatal()).succeed(5, "r1:flight-compensate@1", json!(1)).succeed(6, "r1:report@1", json!(1));
+    run.finish(4, "r1:hotel-compensate@1", fatal()).succeed(5, "r1:flight-compensate@1", json!(1)).succeed(
+        6,
+        "r1:report@1",
+        json!(1),
+    );
     assert_eq!(run.run.status(), RunStatus::Cancelled);
-    assert_eq!(run.run.undo_failure().map(|failure| &*failure.code), Some("boom"), "the others were undone all the same");
+    assert_eq!(
+        run.run.undo_failure().map(|failure| &*failure.code),
+        Some("boom"),
+        "the others were undone all the same"
+    );
 }
 
 #[test]
@@ -125,10 +140,14 @@ fn a_step_without_retries_left_may_wait_for_an_operator() {
     let parked = || {
         let mut run = Driver::start(yaml, json!({}));
         run.finish(1, "r1:a@1", busy()).feed(2, RunInput::Tick).finish(3, "r1:a@2", busy());
-        assert_eq!((run.status("a"), run.run.status(), run.run.wake()), (StepStatus::Waiting, RunStatus::Waiting, Wake::Human));
+        assert_eq!(
+            (run.status("a"), run.run.status(), run.run.wake()),
+            (StepStatus::Waiting, RunStatus::Waiting, Wake::Human)
+        );
         run
     };
-    let resolve = |resolution| RunInput::Resolve { step: StepRunId::parse("a").expect("legal"), by: "ops".into(), resolution };
+    let resolve =
+        |resolution| RunInput::Resolve { step: StepRunId::parse("a").expect("legal"), by: "ops".into(), resolution };
     let mut run = parked();
     run.feed(4, resolve(Resolution::Retry));
     assert_eq!(run.dispatched().last().map(String::as_str), Some("r1:a@3"));
@@ -143,12 +162,18 @@ fn a_step_without_retries_left_may_wait_for_an_operator() {
     let mut run = parked();
     run.feed(4, resolve(Resolution::Fail { reason: "no".into() }));
     assert_eq!(run.run.failure().map(|failure| &*failure.code), Some("busy"));
-    assert_eq!(decide(&run.run, resolve(Resolution::Skip), &run.facts(at(5))).expect_err("ended").code(), "step_not_waiting");
+    assert_eq!(
+        decide(&run.run, resolve(Resolution::Skip), &run.facts(at(5))).expect_err("ended").code(),
+        "step_not_waiting"
+    );
 }
 
 #[test]
 fn codes_that_no_retry_mends_fail_at_once() {
-    let mut run = Driver::start("id: w\nsteps:\n  a: {topic: job.a, retry: {max_retries: 5, non_retryable: [busy]}}\n", json!({}));
+    let mut run = Driver::start(
+        "id: w\nsteps:\n  a: {topic: job.a, retry: {max_retries: 5, non_retryable: [busy]}}\n",
+        json!({}),
+    );
     run.finish(1, "r1:a@1", busy());
     assert_eq!(run.run.status(), RunStatus::Failed);
 }
@@ -181,12 +206,24 @@ fn an_output_that_cannot_be_made_fails_the_run_and_undoes_it() {
 fn definitions_of_groups_are_checked() {
     for (yaml, problem) in [
         ("steps: {g: {type: parallel, steps: {a: {}}}, a: {}}", "steps.g.steps.a: step_id_twice"),
-        ("steps: {g: {type: parallel, steps: {a: {}}}, b: {depends_on: [a]}}", "steps.b.depends_on[0]: unknown_dependency"),
-        ("steps: {l: {type: loop, max_iterations: 2, steps: {a: {}}}, b: {depends_on: [l], condition: steps.a.output}}", "steps.b: step_not_visible"),
+        (
+            "steps: {g: {type: parallel, steps: {a: {}}}, b: {depends_on: [a]}}",
+            "steps.b.depends_on[0]: unknown_dependency",
+        ),
+        (
+            "steps: {l: {type: loop, max_iterations: 2, steps: {a: {}}}, b: {depends_on: [l], condition: steps.a.output}}",
+            "steps.b: step_not_visible",
+        ),
         ("steps: {g: {type: parallel, join: 3, steps: {a: {}}}}", "steps.g.join: out_of_range"),
         ("steps: {a: {condition: item == 1}}", "steps.a.condition: expression_invalid"),
-        ("steps: {a: {type: switch, cases: [{when: 'true', then: [nowhere]}]}}", "steps.a.cases[0].then[0]: unknown_dependency"),
-        ("steps: {a: {compensate: {type: loop, max_iterations: 1, steps: {b: {}}}}}", "steps.a.compensate.type: field_misplaced"),
+        (
+            "steps: {a: {type: switch, cases: [{when: 'true', then: [nowhere]}]}}",
+            "steps.a.cases[0].then[0]: unknown_dependency",
+        ),
+        (
+            "steps: {a: {compensate: {type: loop, max_iterations: 1, steps: {b: {}}}}}",
+            "steps.a.compensate.type: field_misplaced",
+        ),
         ("steps: {a: {for_each: input.l, on_item_error: {tolerate: 120%}}}", "steps.a.on_item_error: out_of_range"),
         ("steps: {a: {type: storage, storage: {op: get, key: k, value: 1}}}", "steps.a.storage.value: field_misplaced"),
         ("steps: {a: {type: transform}}", "steps.a.output: field_missing"),
@@ -194,7 +231,10 @@ fn definitions_of_groups_are_checked() {
         ("steps: {a: {on_error: b, depends_on: [b]}, b: {}}", "steps.a.depends_on: workflow_cycle"),
     ] {
         let found = problems(&format!("id: w\n{yaml}\n"));
-        assert!(if problem.is_empty() { found.is_empty() } else { found.iter().any(|found| found == problem) }, "{yaml}: {found:?}");
+        assert!(
+            if problem.is_empty() { found.is_empty() } else { found.iter().any(|found| found == problem) },
+            "{yaml}: {found:?}"
+        );
     }
 }
 

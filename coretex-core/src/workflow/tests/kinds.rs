@@ -18,7 +18,10 @@ fn a_for_each_runs_so_many_items_at_once_and_collects_their_outputs_in_order() {
         json!({"hosts": ["a", "b", "c"]}),
     );
     assert_eq!(run.dispatched(), ["r1:scan[0]@1", "r1:scan[1]@1"]);
-    assert_eq!(run.run.step("scan[1]").and_then(|step| step.input.as_deref()), Some(&json!({"host": "b", "n": 1, "item": "b"})));
+    assert_eq!(
+        run.run.step("scan[1]").and_then(|step| step.input.as_deref()),
+        Some(&json!({"host": "b", "n": 1, "item": "b"}))
+    );
     run.succeed(1, "r1:scan[1]@1", json!("B"));
     assert_eq!(run.dispatched().last().map(String::as_str), Some("r1:scan[2]@1"));
     run.succeed(2, "r1:scan[2]@1", json!("C")).succeed(3, "r1:scan[0]@1", json!("A"));
@@ -55,7 +58,11 @@ fn the_first_failed_item_stops_the_others_and_fails_the_step() {
 
 #[test]
 fn failed_items_are_tolerated_up_to_a_number_or_a_share() {
-    let yaml = |rule: &str| format!("id: w\nsteps:\n  s: {{topic: job.x, for_each: input.l, on_item_error: {rule}}}\noutput: '${{steps.s.output}}'\n");
+    let yaml = |rule: &str| {
+        format!(
+            "id: w\nsteps:\n  s: {{topic: job.x, for_each: input.l, on_item_error: {rule}}}\noutput: '${{steps.s.output}}'\n"
+        )
+    };
     let play = |rule: &str, failures: usize| {
         let mut run = Driver::start(&yaml(rule), json!({"l": [0, 1, 2, 3]}));
         for n in 0..4 {
@@ -107,8 +114,15 @@ output: '${steps.host.output}'
     let mut run = Driver::start(yaml, json!({"hosts": ["a", "b"]}));
     assert_eq!(run.dispatched(), ["r1:fetch[0]@1", "r1:fetch[1]@1"]);
     run.succeed(1, "r1:fetch[1]@1", json!("fb"));
-    assert_eq!(run.run.step("post[1]").and_then(|step| step.input.as_deref()), Some(&json!({"v": "fb", "i": 1, "item": "b"})));
-    run.succeed(2, "r1:post[1]@1", json!("pb")).succeed(3, "r1:fetch[0]@1", json!("fa")).succeed(4, "r1:post[0]@1", json!("pa"));
+    assert_eq!(
+        run.run.step("post[1]").and_then(|step| step.input.as_deref()),
+        Some(&json!({"v": "fb", "i": 1, "item": "b"}))
+    );
+    run.succeed(2, "r1:post[1]@1", json!("pb")).succeed(3, "r1:fetch[0]@1", json!("fa")).succeed(
+        4,
+        "r1:post[0]@1",
+        json!("pa"),
+    );
     let output = run.run.output().map(|output| (**output).clone());
     assert_eq!(output, Some(json!([{"fetch": "fa", "post": "pa"}, {"fetch": "fb", "post": "pb"}])));
 }
@@ -116,14 +130,20 @@ output: '${steps.host.output}'
 #[test]
 fn a_parallel_group_joins_by_its_rule() {
     let yaml = |join: &str| {
-        format!("id: w\nsteps:\n  g: {{type: parallel, join: {join}, steps: {{a: {{topic: job.x}}, b: {{topic: job.x}}, c: {{topic: job.x}}}}}}\n  \
-             then: {{topic: job.y, depends_on: [g], input: {{a: '${{steps.a.output}}'}}}}\n")
+        format!(
+            "id: w\nsteps:\n  g: {{type: parallel, join: {join}, steps: {{a: {{topic: job.x}}, b: {{topic: job.x}}, c: {{topic: job.x}}}}}}\n  \
+             then: {{topic: job.y, depends_on: [g], input: {{a: '${{steps.a.output}}'}}}}\n"
+        )
     };
     let mut run = Driver::start(&yaml("all"), json!({}));
     run.succeed(1, "r1:a@1", json!(1)).succeed(1, "r1:b@1", json!(2)).succeed(1, "r1:c@1", json!(3));
     let output = run.run.step("g").and_then(|step| step.output.as_ref()?.value.as_deref().cloned());
     assert_eq!(output, Some(json!({"a": 1, "b": 2, "c": 3})));
-    assert_eq!(run.run.step("then").and_then(|step| step.input.as_deref()), Some(&json!({"a": 1})), "seen from outside");
+    assert_eq!(
+        run.run.step("then").and_then(|step| step.input.as_deref()),
+        Some(&json!({"a": 1})),
+        "seen from outside"
+    );
 
     let mut run = Driver::start(&yaml("all"), json!({}));
     run.finish(1, "r1:a@1", fatal()).finish(2, "r1:b@1", JobStatusReport::Cancelled);
@@ -134,7 +154,10 @@ fn a_parallel_group_joins_by_its_rule() {
     let mut run = Driver::start(&yaml("any"), json!({}));
     run.finish(1, "r1:a@1", fatal()).succeed(2, "r1:b@1", json!(2));
     run.finish(3, "r1:c@1", JobStatusReport::Cancelled);
-    assert_eq!((run.status("g"), run.status("c"), run.status("then")), (StepStatus::Succeeded, StepStatus::Cancelled, StepStatus::Running));
+    assert_eq!(
+        (run.status("g"), run.status("c"), run.status("then")),
+        (StepStatus::Succeeded, StepStatus::Cancelled, StepStatus::Running)
+    );
 
     let mut run = Driver::start(&yaml("2"), json!({}));
     run.finish(1, "r1:a@1", fatal()).finish(2, "r1:b@1", fatal());
@@ -190,7 +213,11 @@ output: '${steps.poll.output}'
 
 #[test]
 fn a_loop_asks_before_each_iteration_and_ends_at_its_bound() {
-    let yaml = |rule: &str| format!("id: w\nsteps:\n  l: {{type: loop, {rule}, steps: {{t: {{type: transform, output: '${{index}}'}}}}}}\noutput: '${{steps.l.output}}'\n");
+    let yaml = |rule: &str| {
+        format!(
+            "id: w\nsteps:\n  l: {{type: loop, {rule}, steps: {{t: {{type: transform, output: '${{index}}'}}}}}}\noutput: '${{steps.l.output}}'\n"
+        )
+    };
     let run = Driver::start(&yaml("while: index < 3"), json!({}));
     assert_eq!(run.run.output().map(|output| (**output).clone()), Some(json!({"t": 2})));
     let run = Driver::start(&yaml("while: 'false'"), json!({}));
@@ -243,7 +270,12 @@ steps:
 #[test]
 fn a_signal_is_kept_until_a_step_waits_for_it_and_a_repeat_is_known() {
     let yaml = "id: w\nsteps:\n  a: {topic: job.x}\n  paid: {type: signal, depends_on: [a], timeout_sec: 60}\noutput: '${steps.paid.output}'\n";
-    let signal = |id: &str, n: u32| RunInput::Signal { name: "paid".into(), id: id.into(), by: "shop".into(), payload: Arc::new(json!(n)) };
+    let signal = |id: &str, n: u32| RunInput::Signal {
+        name: "paid".into(),
+        id: id.into(),
+        by: "shop".into(),
+        payload: Arc::new(json!(n)),
+    };
     let mut early = Driver::start(yaml, json!({}));
     early.feed(1, signal("1", 5)).feed(2, signal("1", 6)).succeed(3, "r1:a@1", json!(0));
     assert_eq!(early.run.output().map(|output| (**output).clone()), Some(json!(5)));
@@ -271,7 +303,10 @@ fn data_for_an_input_step_is_judged_by_its_schema() {
     run.feed(2, give(json!({"age": 4})));
     assert_eq!(run.run.output().map(|output| (**output).clone()), Some(json!(4)));
     assert!(decide(&run.run, give(json!({"age": 4})), &run.facts(at(3))).expect("a repeat").is_empty());
-    assert_eq!(decide(&run.run, give(json!({"age": 5})), &run.facts(at(3))).expect_err("too late").code(), "step_not_waiting");
+    assert_eq!(
+        decide(&run.run, give(json!({"age": 5})), &run.facts(at(3))).expect_err("too late").code(),
+        "step_not_waiting"
+    );
 }
 
 #[test]
@@ -280,7 +315,12 @@ fn an_artifact_is_asked_for_again_after_a_failure_that_may_pass() {
         "id: w\nsteps:\n  keep: {type: storage, storage: {op: put, key: 'reports/${input.n}', value: '${input}'}, retry: {max_retries: 1, jitter: 0}}\n",
         json!({"n": 3}),
     );
-    let asked = |run: &Driver| run.effects.iter().filter(|effect| matches!(effect, RunEffect::Store { key, .. } if **key == *"reports/3")).count();
+    let asked = |run: &Driver| {
+        run.effects
+            .iter()
+            .filter(|effect| matches!(effect, RunEffect::Store { key, .. } if **key == *"reports/3"))
+            .count()
+    };
     assert_eq!((asked(&run), run.run.wake()), (1, Wake::Hot));
     assert_eq!(outstanding(&run.run, &run.facts(at(0))), run.effects, "recovery asks again");
     let stored = |attempt, result| RunInput::Stored { step: step("keep"), attempt, result };
@@ -295,7 +335,8 @@ fn an_artifact_is_asked_for_again_after_a_failure_that_may_pass() {
 
 #[test]
 fn a_subworkflow_is_a_run_of_its_own_whose_end_is_the_steps() {
-    let yaml = "id: w\nsteps:\n  sub: {type: subworkflow, workflow: other, input: {n: 1}}\noutput: '${steps.sub.output}'\n";
+    let yaml =
+        "id: w\nsteps:\n  sub: {type: subworkflow, workflow: other, input: {n: 1}}\noutput: '${steps.sub.output}'\n";
     let child = |run: &Driver| match &run.run.step("sub").expect("a step").waits_for {
         Some(WaitsFor::Child { run }) => run.clone(),
         other => panic!("{other:?}"),
@@ -305,7 +346,9 @@ fn a_subworkflow_is_a_run_of_its_own_whose_end_is_the_steps() {
         RunInput::Child { step: step("sub"), attempt: 1, end }
     };
     let mut run = Driver::start(yaml, json!({}));
-    assert!(matches!(run.effects.as_slice(), [RunEffect::Child(ChildEffect::StartChild(start))] if *start.input == json!({"n": 1})));
+    assert!(
+        matches!(run.effects.as_slice(), [RunEffect::Child(ChildEffect::StartChild(start))] if *start.input == json!({"n": 1}))
+    );
     assert_eq!(run.run.wake(), Wake::Human, "the other run wakes it");
     let other = child(&run);
     run.feed(1, ended(RunId::parse("somebody").expect("legal"), RunStatus::Succeeded, None));
@@ -314,7 +357,11 @@ fn a_subworkflow_is_a_run_of_its_own_whose_end_is_the_steps() {
     assert_eq!(run.run.output().map(|output| (**output).clone()), Some(json!(9)));
     let mut run = Driver::start(yaml, json!({}));
     run.feed(1, RunInput::Cancel { by: "ann".into(), reason: "enough".into() });
-    assert!(run.effects.iter().any(|effect| matches!(effect, RunEffect::Child(ChildEffect::StopChild { run, .. }) if *run == other)));
+    assert!(
+        run.effects
+            .iter()
+            .any(|effect| matches!(effect, RunEffect::Child(ChildEffect::StopChild { run, .. }) if *run == other))
+    );
     assert_eq!(run.run.phase(), Phase::Stopping);
     run.feed(2, ended(other, RunStatus::Cancelled, None));
     assert_eq!(run.run.status(), RunStatus::Cancelled);

@@ -121,7 +121,8 @@ async fn run(client: &Client, verb: Run, json: bool) -> anyhow::Result<ExitCode>
             let labels = label.into_iter().map(|label| ("label", label));
             let version = version.into_iter().map(|version| ("version", version));
             let priority = priority.into_iter().map(|priority| ("priority", priority));
-            let path = query(&format!("/api/v1/workflows/{}/runs", part(&workflow)), labels.chain(version).chain(priority));
+            let path =
+                query(&format!("/api/v1/workflows/{}/runs", part(&workflow)), labels.chain(version).chain(priority));
             let answer = client.post(&path, sent).await?;
             show(&answer, json, || println!("{}", text(&answer, "run_id")));
             if follow {

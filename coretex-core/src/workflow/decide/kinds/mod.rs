@@ -52,7 +52,12 @@ impl Machine<'_> {
     }
 
     /// Renders a template of a step; `None` means that it failed and the step with it.
-    pub(super) fn render(&mut self, slot: usize, template: Option<&Template>, what: &str) -> Option<Option<Arc<Value>>> {
+    pub(super) fn render(
+        &mut self,
+        slot: usize,
+        template: Option<&Template>,
+        what: &str,
+    ) -> Option<Option<Arc<Value>>> {
         match template.map(|template| template.render_shared(&self.scope(slot))) {
             None | Some(Ok(None)) => Some(None),
             Some(Ok(Some(value))) => match self.facts.payload_limits.check(&value) {
