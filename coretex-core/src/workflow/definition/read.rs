@@ -80,7 +80,8 @@ fn read_step(mut step: Value, place: &str, problems: &mut Vec<Problem>) -> Optio
     if let Value::Object(fields) = &mut step {
         // What is written but not set means what it always did: nothing.
         fields.retain(|field, value| {
-            !LATER_FIELDS.contains(&field.as_str()) && !(is_unset(value) && OPTIONAL_TEXTS.contains(&field.as_str()))
+            let may_be_empty = OPTIONAL_TEXTS.contains(&field.as_str()) && is_unset(value);
+            !may_be_empty && !LATER_FIELDS.contains(&field.as_str())
         });
         let steps = take_steps(fields, "steps", place, problems);
         inner = read_steps(steps, &format!("{place}.steps"), problems);
