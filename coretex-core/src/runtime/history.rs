@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{ControlPlane, PlaneError, PlaneErrorKind, keys::AggregateId, load, shared::Work, start::check_input};
+use super::{ControlPlane, PlaneError, PlaneErrorKind, QueuedQuery, keys::AggregateId, load, shared::Work, start::check_input};
 use crate::{
     governance::Principal,
     job::{RunId, StepRunId},
@@ -184,11 +184,19 @@ impl ControlPlane {
         let live = self.workers();
         let mut waits = run.waits();
         for wait in &mut waits {
-            if let WaitCause::Pool { pool, topic, workers, .. } = &mut wait.cause {
-                let serves = |worker: &&super::WorkerStatus| {
-                    (worker.topics.is_empty() && worker.pool == *pool) || worker.topics.contains(topic)
-                };
-                *workers = Some(live.iter().filter(serves).count());
+            match &mut wait.cause {
+                WaitCause::Pool { pool, topic, workers, .. } => {
+                    let serves = |worker: &&super::WorkerStatus| {
+                        (worker.topics.is_empty() && worker.pool == *pool) || worker.topics.contains(topic)
+                    };
+                    *workers = Some(live.iter().filter(serves).count());
+                }
+                WaitCause::Place { key, held_by } => {
+                    let query = QueuedQuery { key: Some(key.clone()), limit: 10, ..QueuedQuery::default() };
+                    let holders = self.slot_holders(principal, query).await?;
+                    *held_by = holders.items.into_iter().map(|holder| holder.run_id).collect();
+                }
+                _ => {}
             }
         }
         Ok(waits)

@@ -136,6 +136,14 @@ pub enum WaitCause {
         /// The artifact.
         key: String,
     },
+    /// A place under its workflow's rule of concurrency.
+    Place {
+        /// The key.
+        key: String,
+        /// Runs that hold the places, up to ten; empty where nobody looked.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        held_by: Vec<String>,
+    },
     /// The other steps, before what succeeded is undone or last steps run.
     Phase {
         /// What the run does first.
@@ -150,6 +158,10 @@ impl Run {
     pub fn waits(&self) -> Vec<Wait> {
         if self.status().is_terminal() || self.id().is_none() {
             return Vec::new();
+        }
+        if let Some(slot) = self.slot().filter(|_| self.core.queued) {
+            let cause = WaitCause::Place { key: slot.key.to_string(), held_by: Vec::new() };
+            return vec![Wait { step_id: None, cause }];
         }
         let steps: Vec<Wait> = self
             .slots()

@@ -11,10 +11,11 @@ use coretex_core::{
     ports::{Entry, Key, Scan, Store},
     testing::TestPlane,
     workflow::{
-        Role, Run, RunEvent, RunStatus, RunSummary, StepKind, StepRun, StepStatus, StoredEvent, WaitsFor, Wake,
-        Workflow, WorkflowSpec,
+        Role, Run, RunEvent, RunStatus, RunSummary, StepKind, StepRun, StepStatus, StoredEvent, WaitCause, WaitsFor,
+        Wake, Workflow, WorkflowSpec,
     },
 };
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::world::{Seen, store};
@@ -118,6 +119,7 @@ fn check(contents: &Contents) -> Vec<State> {
     wake_sources(contents, &states);
     indexes(contents, &states);
     questions(contents, &states);
+    reasons(&states);
     states
 }
 
@@ -356,6 +358,50 @@ fn indexes(contents: &Contents, states: &[State]) {
         .map(|(key, entry)| (key.clone(), std::str::from_utf8(&entry.value).unwrap().parse().unwrap()))
         .collect();
     assert_eq!(counted, pins, "pins");
+}
+
+/// What a run says it waits for is what would wake it.
+fn reasons(states: &[State]) {
+    for state in states {
+        let State::Run(run) = state else { continue };
+        let waits = run.waits();
+        let of_run: Vec<&WaitCause> =
+            waits.iter().filter(|wait| wait.step_id.is_none()).map(|wait| &wait.cause).collect();
+        let due = |until: &Timestamp| run.next_due() == Some(*until);
+        let named = match run.wake() {
+            Wake::Never => of_run.is_empty(),
+            Wake::Hot => of_run.iter().any(|cause| {
+                use WaitCause::{Artifact, Bus, Kernel, Pool, Stopping, Worker};
+                matches!(cause, Pool { .. } | Worker { .. } | Stopping { .. } | Kernel { .. } | Bus | Artifact { .. })
+            }),
+            // The run's own deadline, or a group's, may come first: then something else is waited for all the same.
+            Wake::At(at) => {
+                !of_run.is_empty()
+                    && (run.deadline_at() == Some(at)
+                        || run.steps().any(|(_, step)| step.group.is_some() && step.next_due() == Some(at))
+                        || of_run.iter().any(|cause| match cause {
+                            WaitCause::Timer { until }
+                            | WaitCause::Backoff { until, .. }
+                            | WaitCause::Throttled { until, .. } => due(until),
+                            WaitCause::Approval { until, .. }
+                            | WaitCause::Data { until }
+                            | WaitCause::Signal { until, .. } => until.as_ref().is_some_and(due),
+                            _ => false,
+                        }))
+            }
+            Wake::Human => of_run.iter().all(|cause| {
+                use WaitCause::{Approval, Child, Data, Operator, Signal};
+                matches!(cause, Approval { .. } | Data { .. } | Signal { .. } | Operator { .. } | Child { .. })
+            }),
+            Wake::Slot => matches!(of_run.as_slice(), [WaitCause::Place { .. }]),
+        };
+        assert!(named, "run `{}` wakes by {:?} and says {waits:?}", run.id().unwrap(), run.wake());
+        // Every step that is not further says why.
+        let silent = run
+            .steps()
+            .find(|(id, step)| step.is_active() && !waits.iter().any(|wait| wait.step_id.as_ref() == Some(id)));
+        assert!(silent.is_none(), "{silent:?} says nothing");
+    }
 }
 
 /// Questions are on record exactly while they wait, and whoever waits for a human has one.

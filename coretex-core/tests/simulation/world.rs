@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use coretex_core::{
     job::{JobId, RunId, StepRunId, Topic, WorkflowId},
-    runtime::{JobRequest, PlaneError, PlaneErrorKind, StartRequest},
+    runtime::{JobRequest, PlaneError, PlaneErrorKind, RerunRequest, StartRequest},
     testing::{Rng, TestPlane},
     workflow::{Resolution, Run},
 };
@@ -167,12 +167,38 @@ async fn disturb(plane: &TestPlane, rng: &mut Rng, seen: &mut Seen) -> Result<()
                 }
             }
         }
-        5..=6 => talk(plane, rng, seen).await?,
+        5 => go_on(plane, rng, seen).await?,
+        6 => talk(plane, rng, seen).await?,
         7 => plane.settle().await,
         _ => plane.advance(Duration::from_millis(rng.below(60_000))).await,
     }
     checks::while_under_way(plane, seen).await;
     Ok(())
+}
+
+/// A run that goes on from another one: from a step of it, or from an event, or from where it stopped.
+async fn go_on(plane: &TestPlane, rng: &mut Rng, seen: &mut Seen) -> Result<(), PlaneError> {
+    let runs: Vec<&RunId> = seen.runs.iter().collect();
+    let Some(old) = rng.pick(&runs).map(|run| (*run).clone()).filter(|_| seen.runs.len() < 6) else { return Ok(()) };
+    let state = plane.run_state(&old).await?;
+    let mut request = RerunRequest::new().run_id(RunId::parse(&format!("again-{}", seen.runs.len()))?);
+    match rng.below(3) {
+        0 => {
+            let steps: Vec<StepRunId> = state.steps().map(|(id, _)| id).collect();
+            request = request.from_step(rng.pick(&steps).cloned().unwrap());
+        }
+        1 => request = request.at_event(1 + rng.below(state.head())),
+        _ => {}
+    }
+    match plane.ask(async |p| p.rerun(plane.principal(), &old, request.clone()).await).await {
+        Ok(new) => {
+            seen.runs.insert(new);
+            Ok(())
+        }
+        // The step waits for one that did not end well, or the same was asked before a crash that is not remembered.
+        Err(error) if matches!(error.kind(), PlaneErrorKind::Conflict | PlaneErrorKind::NotFound) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Signals, data and an operator's word, for steps that may or may not wait for them.

@@ -1,0 +1,292 @@
+//! Time travel: going on from another run, states of the past, plans, and why a run is not further.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail by panicking, as the test does")]
+
+use std::time::Duration;
+
+use coretex_core::{
+    job::{RunId, StepRunId},
+    policy::Outcome,
+    runtime::{PlaneError, RerunRequest, StartRequest},
+    testing::{Reply, TestPlane, policy_fn},
+    workflow::{RunStatus, StepStatus, WaitCause, Workflow},
+};
+use serde_json::{Value, json};
+
+fn tell(text: &str, test: impl AsyncFn(&TestPlane) -> Result<(), PlaneError>) {
+    TestPlane::builder()
+        .workflow(text)
+        .worker("job.echo", |job: &coretex_core::testing::ScriptedJob| {
+            Reply::succeed(json!({"of": job.request.job_id}))
+        })
+        .worker("job.once", {
+            let mut tries = 0;
+            move |_: &coretex_core::testing::ScriptedJob| {
+                tries += 1;
+                if tries == 1 { Reply::fatal("boom") } else { Reply::succeed(json!(tries)) }
+            }
+        })
+        .worker("job.never", Reply::Never)
+        .run(async |plane| test(plane).await)
+        .unwrap()
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn step(id: &str) -> StepRunId {
+    StepRunId::parse(id).unwrap()
+}
+
+async fn rerun(plane: &TestPlane, run: &RunId, request: RerunRequest) -> Result<RunId, PlaneError> {
+    plane.ask(async |inner| inner.rerun(plane.principal(), run, request.clone()).await).await
+}
+
+fn dispatched(plane: &TestPlane, run: &RunId) -> Vec<String> {
+    let of = plane.dispatched().into_iter().map(|job| job.job_id);
+    of.filter_map(|id| id.strip_prefix(run.as_str()).map(|rest| rest.trim_start_matches(':').to_owned())).collect()
+}
+
+#[test]
+fn a_failed_run_goes_on_where_it_stopped() {
+    let text = "
+id: w
+steps:
+  a: {topic: job.echo}
+  b: {topic: job.once, depends_on: [a]}
+  c: {topic: job.echo, depends_on: [b], input: {a: '${steps.a.output.of}'}}
+output: '${steps.c.output}'";
+    tell(text, async |plane| {
+        let first = plane.start("w", json!({})).await?;
+        assert_eq!(plane.run_to_end(&first).await?.status(), RunStatus::Failed);
+        let second = rerun(plane, &first, RerunRequest::new()).await?;
+        let end = plane.run_to_end(&second).await?;
+        assert_eq!(end.status(), RunStatus::Succeeded);
+        assert_eq!(dispatched(plane, &second), ["b@1", "c@1"], "what ended well is not carried out again");
+        let input = end.step("c").and_then(|step| step.input.as_deref().cloned());
+        assert_eq!(input, Some(json!({"a": format!("{first}:a@1")})));
+        assert_eq!(end.origin().map(|origin| &origin.run), Some(&first));
+        let kinds: Vec<String> = plane.timeline(&second).await?.into_iter().map(|line| line.kind).take(2).collect();
+        assert_eq!(kinds, ["run_status", "run_restored"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_run_goes_on_from_a_step_with_another_input() {
+    let text = "
+id: w
+steps:
+  a: {topic: job.echo}
+  b: {topic: job.echo, depends_on: [a], input: {n: '${input.n}'}}
+  c: {topic: job.echo, depends_on: [b]}
+  d: {topic: job.echo, depends_on: [a]}";
+    tell(text, async |plane| {
+        let first = plane.start("w", json!({"n": 1})).await?;
+        plane.run_to_end(&first).await?;
+        let second = rerun(plane, &first, RerunRequest::new().from_step(step("b")).input(json!({"n": 2}))).await?;
+        let end = plane.run_to_end(&second).await?;
+        assert_eq!(dispatched(plane, &second), ["b@1", "c@1"]);
+        assert_eq!(end.step("b").and_then(|step| step.input.as_deref().cloned()), Some(json!({"n": 2})));
+        let whole = rerun(plane, &first, RerunRequest::from_the_beginning()).await?;
+        plane.run_to_end(&whole).await?;
+        assert_eq!(dispatched(plane, &whole).len(), 4);
+        let missing = rerun(plane, &first, RerunRequest::new().from_step(step("nowhere"))).await.unwrap_err();
+        assert_eq!(missing.code(), "step_not_found");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_step_whose_needs_did_not_end_well_is_no_place_to_go_on() {
+    let text = "id: w\nsteps:\n  a: {topic: job.once}\n  b: {topic: job.echo, depends_on: [a]}";
+    tell(text, async |plane| {
+        let first = plane.start("w", json!({})).await?;
+        plane.run_to_end(&first).await?;
+        let refused = rerun(plane, &first, RerunRequest::new().from_step(step("b"))).await.unwrap_err();
+        assert_eq!(refused.code(), "rerun_impossible");
+        Ok(())
+    });
+}
+
+#[test]
+fn one_item_of_a_list_runs_again() {
+    let text = "
+id: w
+steps:
+  s: {topic: job.echo, for_each: '[1, 2, 3]'}
+  after: {topic: job.echo, depends_on: [s], input: {all: '${steps.s.output}'}}";
+    tell(text, async |plane| {
+        let first = plane.start("w", json!({})).await?;
+        plane.run_to_end(&first).await?;
+        let second = rerun(plane, &first, RerunRequest::new().from_step(step("s[1]"))).await?;
+        let end = plane.run_to_end(&second).await?;
+        assert_eq!(dispatched(plane, &second), ["s[1]@1", "after@1"]);
+        let all = end.step("after").and_then(|step| step.input.as_deref().cloned()).unwrap();
+        let of: Vec<&str> = all["all"].as_array().unwrap().iter().map(|item| item["of"].as_str().unwrap()).collect();
+        let (old, new) = (first.as_str(), second.as_str());
+        assert_eq!(of, [format!("{old}:s[0]@1"), format!("{new}:s[1]@1"), format!("{old}:s[2]@1")]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_loop_goes_on_from_an_iteration_and_forgets_those_behind() {
+    let text = "
+id: w
+steps:
+  l: {type: loop, max_iterations: 4, carry: 0, next: '${carry + 1}', steps: {t: {topic: job.echo, input: {c: '${carry}'}}}}
+output: '${steps.l.output}'";
+    tell(text, async |plane| {
+        let first = plane.start("w", json!({})).await?;
+        plane.run_to_end(&first).await?;
+        let second = rerun(plane, &first, RerunRequest::new().from_step(step("t[2]"))).await?;
+        let end = plane.run_to_end(&second).await?;
+        assert_eq!(dispatched(plane, &second), ["t[2]@1", "t[3]@1"]);
+        assert_eq!(end.step("t[3]").and_then(|step| step.input.as_deref().cloned()), Some(json!({"c": 3})));
+        assert_eq!(end.output().map(|output| Value::clone(output)), Some(json!(4)));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_run_forks_from_any_event_and_the_state_of_any_event_is_at_hand() {
+    let text = "
+id: w
+steps:
+  a: {topic: job.echo}
+  g: {type: parallel, depends_on: [a], steps: {x: {topic: job.echo}, y: {topic: job.echo, depends_on: [x]}}}
+  z: {topic: job.echo, depends_on: [g]}";
+    tell(text, async |plane| {
+        let first = plane.start("w", json!({})).await?;
+        let end = plane.run_to_end(&first).await?;
+        let inner = plane.plane()?;
+        for seq in 1..=end.head() {
+            let then = inner.run_at(plane.principal(), &first, seq).await?;
+            assert_eq!(then.head(), seq);
+            let fork = rerun(plane, &first, RerunRequest::new().at_event(seq)).await?;
+            let forked = plane.run_to_end(&fork).await?;
+            assert_eq!(forked.status(), RunStatus::Succeeded, "from event {seq}");
+            let kept = then.steps().filter(|(_, step)| step.status == StepStatus::Succeeded && step.group.is_none());
+            let kept: Vec<String> = kept.map(|(id, _)| format!("{id}@1")).collect();
+            let again = dispatched(plane, &fork);
+            assert!(kept.iter().all(|job| !again.contains(job)), "from event {seq}: {kept:?} {again:?}");
+            assert_eq!(kept.len() + again.len(), 4, "from event {seq}: {kept:?} {again:?}");
+        }
+        let missing = inner.run_at(plane.principal(), &first, end.head() + 1).await.unwrap_err();
+        assert_eq!(missing.code(), "event_not_found");
+        let report = inner.replay(plane.principal(), &first).await?;
+        assert!(report.agrees() && report.events == end.head(), "{report:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_restored_run_survives_a_crash() {
+    let text = "
+id: w
+steps:
+  s: {topic: job.echo, for_each: '[1, 2, 3]', max_parallel: 1}
+  after: {topic: job.echo, depends_on: [s]}";
+    tell(text, async |plane| {
+        let first = plane.start("w", json!({})).await?;
+        plane.run_to_end(&first).await?;
+        let second = rerun(plane, &first, RerunRequest::new().from_step(step("s[1]"))).await?;
+        plane.crash_and_restart().await?;
+        assert_eq!(plane.run_to_end(&second).await?.status(), RunStatus::Succeeded);
+        let report = plane.plane()?.replay(plane.principal(), &second).await?;
+        assert!(report.agrees(), "{report:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn why_names_what_a_run_waits_for() {
+    let text = "
+id: w
+steps:
+  ask: {type: approval, timeout_sec: 90}
+  wait: {type: delay, delay: 1h}
+  sig: {type: signal}
+  job: {topic: job.never}
+  form: {type: input}
+  after: {topic: job.echo, depends_on: [ask, wait]}";
+    tell(text, async |plane| {
+        let run = plane.start("w", json!({})).await?;
+        plane.settle().await;
+        let inner = plane.plane()?;
+        let waits = inner.why(plane.principal(), &run).await?;
+        let of = |id: &str| waits.iter().find(|wait| wait.step_id.as_ref().is_some_and(|step| step.as_str() == id));
+        assert!(matches!(&of("ask").unwrap().cause, WaitCause::Approval { until: Some(_), .. }));
+        assert!(matches!(&of("wait").unwrap().cause, WaitCause::Timer { .. }));
+        assert!(matches!(&of("sig").unwrap().cause, WaitCause::Signal { name, .. } if name == "sig"));
+        assert!(matches!(&of("form").unwrap().cause, WaitCause::Data { .. }));
+        assert!(matches!(&of("job").unwrap().cause, WaitCause::Pool { .. } | WaitCause::Worker { .. }));
+        assert!(
+            matches!(&of("after").unwrap().cause, WaitCause::Steps { steps } if *steps == [step("ask"), step("wait")])
+        );
+        let of_run = waits.iter().filter(|wait| wait.step_id.is_none()).count();
+        assert_eq!(of_run, 5, "the run waits for what its steps wait for outside of it");
+        inner.cancel_run(plane.principal(), &run, "enough").await?;
+        assert_eq!(plane.run_to_end(&run).await?.status(), RunStatus::Cancelled);
+        assert_eq!(inner.why(plane.principal(), &run).await?, []);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_plan_tells_order_branches_policy_and_pools_without_starting_anything() {
+    let text = "
+id: w
+steps:
+  pick: {type: switch, cases: [{when: input.big, then: [big]}], default: [small]}
+  big: {topic: job.big}
+  small: {topic: job.small}
+  yes: {type: approval, depends_on: [big, small]}
+  items: {topic: job.item, for_each: input.l, depends_on: ['yes']}";
+    let policy = policy_fn("plan", |request| match request.topic {
+        "job.big" => Outcome::Deny,
+        "job.small" => Outcome::RequireApproval,
+        _ => Outcome::Allow,
+    });
+    TestPlane::builder()
+        .policy(policy)
+        .run(async |plane| {
+            let workflow = Workflow::parse("w.yaml", text).unwrap();
+            let plan = plane.plane().unwrap().plan(plane.principal(), &workflow, None);
+            let order: Vec<(&str, usize)> = plan.steps.iter().map(|step| (step.step_id.as_str(), step.level)).collect();
+            assert_eq!(order, [("pick", 0), ("big", 1), ("small", 1), ("yes", 2), ("items", 3)]);
+            assert_eq!(plan.approvals, ["small", "yes"]);
+            assert!(plan.blocked.contains_key("big"));
+            let items = plan.steps.last().unwrap();
+            assert_eq!((items.kind.as_str(), items.topic.as_deref()), ("for_each", Some("job.item")));
+            assert_eq!(items.pool.as_deref(), Some("default"));
+            assert!(plane.dispatched().is_empty());
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_dry_run_sends_nothing_and_its_subworkflows_are_dry_too() {
+    let other = "id: other\nsteps:\n  j: {topic: job.echo, output_schema: {type: integer, default: 7}}\noutput: '${steps.j.output}'";
+    let text = "
+id: w
+steps:
+  j: {topic: job.echo}
+  tell: {type: notify}
+  keep: {type: storage, storage: {op: put, key: k, value: 1}}
+  sub: {type: subworkflow, workflow: other, depends_on: [j]}
+output: '${steps.sub.output}'";
+    TestPlane::builder()
+        .workflow(other)
+        .workflow(text)
+        .run(async |plane| {
+            let request = StartRequest::new(coretex_core::job::WorkflowId::parse("w").unwrap(), json!({})).dry_run();
+            let run = plane.start_with(request).await.unwrap();
+            let end = plane.run_to_end(&run).await.unwrap();
+            assert_eq!((end.status(), end.is_dry_run()), (RunStatus::Succeeded, true));
+            assert_eq!(end.output().map(|output| Value::clone(output)), Some(json!(7)));
+            plane.advance(Duration::from_secs(60)).await;
+            assert!(plane.published(">").is_empty(), "{:?}", plane.published(">"));
+            assert!(plane.plane().unwrap().blobs().list("", None, 10).await.unwrap().is_empty());
+        })
+        .unwrap();
+}
