@@ -105,6 +105,11 @@ impl Machine<'_> {
         if self.draft.block_at(block).is_none_or(|block| block.open > 0) {
             return;
         }
+        // Steps that ended together are told of one by one: what follows from the iteration was decided at the first.
+        let group = self.draft.step_at(holder).and_then(|step| step.group.as_deref());
+        if group.is_none_or(|group| group.last_block as usize != block) {
+            return;
+        }
         let StepKind::Loop { until, next, .. } = &step.kind else { return };
         let scope = RunScope { state: &self.draft, block };
         let is_done = match until.as_ref().map(|until| until.evaluate_bool(&scope)) {
