@@ -107,6 +107,10 @@
 //! | `engine` (default) | the domain and the runtime; without it the crate is protocol, ports, policy types and plain values, which is what adapters and workers need |
 //! | `conformance` | the suites that every adapter of a port runs |
 
+// Helpers of the tests that see only the public API are used by tests in here too.
+#[cfg(test)]
+extern crate self as coretex_core;
+
 #[cfg(feature = "engine")]
 pub mod governance;
 #[cfg(feature = "engine")]

@@ -228,7 +228,12 @@ fn job_in(state: JobState, input: &str, granted: bool) -> Job {
     let mut job = Job::new(spec.id.clone(), 1, now());
     job.state = state;
     job.hash = Some(hash.clone());
-    job.due_at = Some(if input == "early" { now() + jiff::SignedDuration::from_secs(1) } else { now() });
+    job.due_at = match input {
+        "early" => Some(now() + jiff::SignedDuration::from_secs(1)),
+        // While a kernel is asked there is no time to wait for.
+        "judged" if state == JobState::Pending => None,
+        _ => Some(now()),
+    };
     job.grant =
         granted.then(|| Arc::new(ApprovalGrant { answer: answer(true), at: now(), hash, snapshot: "v1".into() }));
     job

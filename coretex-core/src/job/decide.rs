@@ -183,7 +183,8 @@ pub fn decide(job: &Job, spec: &dyn SpecSource, input: JobInput, facts: &Facts<'
         (Dispatched, JobInput::Undeliverable(failure)) => {
             fail(&spec.spec(), failure, &mut moves);
         }
-        (Pending, JobInput::Judged(decision)) => {
+        // One that is put off by policy has had its answer: another is a repeat.
+        (Pending, JobInput::Judged(decision)) if job.due_at.is_none() => {
             proceed(&spec.spec(), job.grant.as_deref(), decision, facts, &mut moves)
         }
         (Pending, JobInput::Tick) if is_due(job, facts) => gate(&spec.spec(), job.grant.as_deref(), facts, &mut moves),
@@ -205,7 +206,7 @@ pub fn decide(job: &Job, spec: &dyn SpecSource, input: JobInput, facts: &Facts<'
         (state, _) if state.is_terminal() => {}
         (_, JobInput::Tick | JobInput::Stop { .. })
         | (Running, JobInput::Started { .. } | JobInput::Undeliverable(_)) => {}
-        (ApprovalRequired | Scheduled | Dispatched | Running, JobInput::Judged(_)) => {}
+        (Pending | ApprovalRequired | Scheduled | Dispatched | Running, JobInput::Judged(_)) => {}
         (state, input) => return Err(Rejected { job: job.id.clone(), state, input: input.name() }),
     }
     Ok(moves)

@@ -15,7 +15,8 @@ use crate::{
     workflow::{Claim, RunEffect, RunStatus, RunSummary, StartRun, Wake},
 };
 
-/// Events after which a snapshot is worth its bytes: a fold of fewer is quicker than reading one.
+/// Events after which a snapshot is worth its bytes: a fold of fewer is quicker than reading one. Of a run with more
+/// step runs than that, as many events: what writing it costs is shared by as many events as it has parts.
 const SNAPSHOT_EVERY: u64 = 1_024;
 /// How long an idempotency key is remembered.
 pub(super) const IDEMPOTENCY_TTL: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
@@ -105,7 +106,7 @@ pub(super) fn prepare(
             batch.push(put_view(keys::run(&summary.id), view));
             kept.status = Some(run.status());
         }
-        if run.head() >= kept.snapshot_at + SNAPSHOT_EVERY {
+        if run.head() >= kept.snapshot_at + SNAPSHOT_EVERY.max(run.size() as u64) {
             let snapshot = run.to_snapshot().map_err(|error| unencodable(&error))?;
             // A fold that is too large for a record is folded from the events every time.
             if snapshot.len() <= limits::VALUE_BYTES {

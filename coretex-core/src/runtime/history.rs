@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{ControlPlane, PlaneError, PlaneErrorKind, QueuedQuery, keys::AggregateId, load, shared::Work, start::check_input};
+use super::{
+    ControlPlane, PlaneError, PlaneErrorKind, QueuedQuery, keys::AggregateId, load, shared::Work, start::check_input,
+};
 use crate::{
     governance::Principal,
     job::{RunId, StepRunId},

@@ -16,10 +16,17 @@
     reason = "the helpers of a test fail by panicking, as the test does"
 )]
 
+mod coverage;
+#[path = "../support/edges.rs"]
+mod edges;
 mod files;
+#[path = "../simulation/flows.rs"]
+mod flows;
 mod guide;
 mod scenario;
 mod story;
+#[path = "../support/walk.rs"]
+mod walk;
 mod words;
 mod world;
 

@@ -15,6 +15,7 @@
 
 mod case;
 mod checks;
+mod flows;
 mod world;
 
 use std::{

@@ -11,8 +11,9 @@ use coretex_core::{
 use serde_json::json;
 
 use super::{
-    case::{self, Case, TOPICS},
+    case::{self, Case},
     checks,
+    flows::TOPICS,
 };
 
 /// What a seed did: all streams and records, and how often it published. Equal for equal seeds.

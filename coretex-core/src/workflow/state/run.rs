@@ -331,6 +331,12 @@ impl Run {
         self.next_due().map_or(Wake::Human, Wake::At)
     }
 
+    /// Number of its step runs.
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.steps.len()
+    }
+
     /// Rough size in memory, in bytes, for the cache's bound.
     #[must_use]
     pub fn weight(&self) -> usize {

@@ -7,6 +7,7 @@ use super::*;
 
 mod failures;
 mod kinds;
+mod properties;
 use crate::{
     job::{Answer, Facts, JobId, JobInput, JobResult, JobState, JobStatusReport, Output, RunId, StepRunId},
     policy::{Outcome, fixed},
