@@ -135,8 +135,11 @@ fn calm_step(id: &str, depth: u32, rng: &mut Rng) -> Value {
     }
 }
 
+/// How a run ended: its state, what it made, and its step runs by id.
+type End = (RunStatus, Option<Value>, Vec<(String, StepStatus, Option<Value>)>);
+
 /// The state without when it came about, and in which order step runs were made.
-fn end_of(run: &Run) -> (RunStatus, Option<Value>, Vec<(String, StepStatus, Option<Value>)>) {
+fn end_of(run: &Run) -> End {
     let value = |step: &coretex_core::workflow::StepRun| {
         step.output.as_ref().and_then(|output| output.value.as_deref().cloned())
     };
@@ -196,7 +199,7 @@ fn repeats_change_nothing() {
         walk.finish(rng, |walk, input, _| {
             past.push(input.clone());
             let old = dice.pick(&past).cloned();
-            for repeat in [Some(input.clone()), old.filter(|input| fenced(input))].into_iter().flatten() {
+            for repeat in [Some(input.clone()), old.filter(fenced)].into_iter().flatten() {
                 // Legal or refused: a repeat leads nowhere.
                 let again = walk.decide(repeat.clone());
                 assert!(again.is_none_or(|again| again.is_empty()), "{repeat:?}");
