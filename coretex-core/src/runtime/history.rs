@@ -6,10 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    ControlPlane, PlaneError, PlaneErrorKind,
-    keys::AggregateId,
-    load,
-    shared::Work,
+    ControlPlane, PlaneError, PlaneErrorKind, keys::AggregateId, load, plane::check_tenant, shared::Work,
     start::check_input,
 };
 use crate::{
@@ -178,6 +175,23 @@ impl ControlPlane {
         let facts = shared.facts(0, &*policy, &routes);
         let labels = std::collections::BTreeMap::new();
         plan(workflow, Starter { principal: &principal.id, labels: &labels, input }, &facts)
+    }
+
+    /// As [`plan`](Self::plan), of a definition that is not stored, completed as its storing would.
+    ///
+    /// # Errors
+    /// When it is another tenant's.
+    pub fn plan_unstored(
+        &self,
+        principal: &Principal,
+        workflow: &Workflow,
+        input: Option<&Value>,
+    ) -> Result<Plan, PlaneError> {
+        check_tenant(principal, workflow.tenant().as_str())?;
+        let mut spec = workflow.spec().clone();
+        spec.org_id = principal.tenant.to_string();
+        spec.fill_topics(&self.shared().options.default_topics);
+        Ok(self.plan(principal, &Workflow::compile("workflow", spec)?, input))
     }
 
     /// Why a run is not further, and each of its steps: empty when it has ended. Where a job waits for a worker, the live
