@@ -87,6 +87,7 @@ fn a_run_is_led_by_hand_to_its_end_over_crashes_and_rerun() {
     server.ctl(&["--principal", "ada"].iter().chain(&complete).copied().collect::<Vec<_>>()).ok();
     let watched = server.ctl(&["runs", "watch", &run]).ok();
     assert!(watched.contains("30 of 30 ended") && !watched.contains("scan[17]"), "{watched}");
+    assert!(watched.lines().count() < 40, "30 items are a few lines:\n{watched}");
     assert!(watched.contains("by=ada") && watched.lines().last().unwrap().contains("succeeded"), "{watched}");
     assert_eq!(server.ctl(&why).ok(), "it waits for nothing: succeeded");
 

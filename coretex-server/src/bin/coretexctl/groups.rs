@@ -62,12 +62,12 @@ fn add(table: &mut Table, step: &Value, depth: usize) {
         Some(waits) if text(step, "status") == "waiting" => format!("waiting for {}", text(waits, "for")),
         _ => text(step, "status"),
     };
-    let counts = step.get("group").map(counts).unwrap_or_default();
-    table.row([format!("{indent}{id}"), status, text(step, "attempts"), counts, error]);
     let children = in_order(step.get("children"));
     // The branches of a parallel group are steps like others; items and iterations have an index more.
     let (branches, blocks): (Vec<&Value>, Vec<&Value>) =
         children.into_iter().partition(|child| indices(&text(child, "step_id")).len() == indices(&id).len());
+    let counts = step.get("group").filter(|_| branches.is_empty()).map(counts).unwrap_or_default();
+    table.row([format!("{indent}{id}"), status, text(step, "attempts"), counts, error]);
     for branch in branches {
         add(table, branch, depth + 1);
     }
@@ -126,9 +126,15 @@ impl Folder {
     /// something is not as it should be, or somebody must act. Steps of a small group beside a large one may be taken
     /// for steps of that: an id does not say in which group it is.
     pub(crate) fn shows(&self, event: &Value) -> bool {
-        let indices = indices(&text(event, "step_id"));
+        let id = text(event, "step_id");
+        let indices = indices(&id);
         let is_inside = (0..indices.len()).any(|len| indices.get(..len).is_some_and(|head| self.inside.contains(head)));
-        !is_inside || is_event_notable(event)
+        let is_late = |index: u64| index >= SHOWN as u64;
+        let is_block = text(event, "type") == "step_block_started"
+            && (self.large.contains_key(&id)
+                || event.get("data").and_then(|data| data.get("index")?.as_u64()).is_some_and(is_late));
+        // How many iterations a loop will have is not known before: the first are shown.
+        !(is_inside || is_block || indices.iter().copied().any(is_late)) || is_event_notable(event)
     }
 
     /// Takes an event into account; now and then a line says how far its group has come.
@@ -161,7 +167,7 @@ impl Folder {
         if group.ended % tenth != 0 && group.ended != group.total {
             return None;
         }
-        let failed = if group.failed > 0 { format!(", {} of them badly", group.failed) } else { String::new() };
+        let failed = if group.failed > 0 { format!(", {} failed", group.failed) } else { String::new() };
         Some(format!("      {:<12}  {holder:<16}  {:<22}  {} of {} ended{failed}", "", "", group.ended, group.total))
     }
 }
@@ -181,4 +187,55 @@ fn is_event_notable(event: &Value) -> bool {
                 | "step_signal_awaited"
                 | "step_resolved"
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_large_group_is_told_by_tenths_and_by_what_fails() {
+        let mut folder = Folder::default();
+        let mut lines = Vec::new();
+        let mut take = |kind: &str, step: &str, data: Value| {
+            let event = json!({"type": kind, "step_id": step, "data": data});
+            if folder.shows(&event) {
+                lines.push(format!("{kind} {step}"));
+            }
+            lines.extend(folder.progress(&event).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")));
+        };
+        take("step_group_started", "scan", json!({"items": 1000}));
+        for n in 0..1000 {
+            take("step_block_started", "scan", json!({"index": n}));
+            take("step_dispatched", &format!("scan[{n}]"), json!({}));
+        }
+        for n in 0..1000 {
+            let kind = if n == 500 { "step_failed" } else { "step_completed" };
+            take(kind, &format!("scan[{n}]"), json!({}));
+        }
+        take("step_completed", "scan", json!({}));
+        take("step_dispatched", "after", json!({}));
+        assert_eq!(lines.len(), 14, "{lines:#?}");
+        assert!(lines.contains(&"step_failed scan[500]".to_owned()), "{lines:#?}");
+        assert!(lines.contains(&"scan 1000 of 1000 ended, 1 failed".to_owned()), "{lines:#?}");
+        assert_eq!(lines.last().map(String::as_str), Some("step_dispatched after"));
+    }
+
+    #[test]
+    fn the_first_iterations_of_a_loop_are_shown_and_later_ones_when_something_is_wrong() {
+        let folder = Folder::default();
+        let shows = |kind: &str, step: &str| folder.shows(&json!({"type": kind, "step_id": step}));
+        assert!(shows("step_dispatched", "poll[9]") && !shows("step_dispatched", "poll[10]"));
+        assert!(shows("step_parked", "poll[10]") && shows("step_input_requested", "poll[10]"));
+    }
+
+    #[test]
+    fn items_come_in_the_order_of_their_numbers() {
+        let steps =
+            json!({"a[10]": {"step_id": "a[10]"}, "a[9]": {"step_id": "a[9]"}, "a[9][1]": {"step_id": "a[9][1]"}});
+        let order: Vec<String> = in_order(Some(&steps)).into_iter().map(|step| text(step, "step_id")).collect();
+        assert_eq!(order, ["a[9]", "a[9][1]", "a[10]"]);
+    }
 }

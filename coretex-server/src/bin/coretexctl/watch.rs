@@ -94,6 +94,7 @@ pub(crate) fn line(event: &Value) {
         ("signal", text(data, "signal")),
         ("action", text(data, "action")),
         ("items", text(data, "items")),
+        ("index", text(data, "index")),
     ] {
         if !value.is_empty() {
             rest.push_str(&format!("  {name}={value}"));

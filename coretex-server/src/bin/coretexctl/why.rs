@@ -60,7 +60,8 @@ fn lines(run: &str, waits: &[Value]) -> Vec<String> {
             more => format!(" and {more} more"),
         };
         let names: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
-        lines.push(format!("{}{more} waits for {cause}", names.join(", ")));
+        let verb = if names.len() == 1 { "waits" } else { "wait" };
+        lines.push(format!("{}{more} {verb} for {cause}", names.join(", ")));
         lines.extend(hints.get(&cause).filter(|hint| !hint.is_empty()).map(|hint| format!("  {hint}")));
     }
     lines
