@@ -57,6 +57,8 @@ fn a_run_is_led_by_hand_to_its_end_over_crashes_and_rerun() {
     let hosts: Vec<String> = (0..30).map(|n| format!("h{n}")).collect();
     let input = serde_json::json!({ "hosts": hosts }).to_string();
     let run = server.ctl(&["runs", "start", "by-hand", "--input", &input]).ok();
+    // Its items are under way, or some of them.
+    let server = crash(server, data.path());
     let why = ["runs", "why", run.as_str()];
     let waiting = until(&server, &why, "the signal `go`");
     assert!(waiting.contains(&format!("coretexctl runs signal {run} 'go'")), "{waiting}");
