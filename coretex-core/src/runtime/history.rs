@@ -6,7 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    ControlPlane, PlaneError, PlaneErrorKind, keys::AggregateId, load, plane::check_tenant, shared::Work,
+    ControlPlane, PlaneError, PlaneErrorKind,
+    keys::AggregateId,
+    load,
+    shared::Work,
     start::check_input,
 };
 use crate::{
@@ -187,7 +190,7 @@ impl ControlPlane {
         workflow: &Workflow,
         input: Option<&Value>,
     ) -> Result<Plan, PlaneError> {
-        check_tenant(principal, workflow.tenant().as_str())?;
+        super::plane::check_tenant(principal, workflow.tenant().as_str())?;
         let mut spec = workflow.spec().clone();
         spec.org_id = principal.tenant.to_string();
         spec.fill_topics(&self.shared().options.default_topics);

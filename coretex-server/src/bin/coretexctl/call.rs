@@ -120,12 +120,11 @@ async fn run(client: &Client, verb: Run, json: bool) -> anyhow::Result<ExitCode>
             if let Some(key) = idempotency_key {
                 sent = sent.header("idempotency-key", key);
             }
-            let labels = label.into_iter().map(|label| ("label", label));
+            let dry_run = dry_run.then(|| ("dry_run", "true".to_owned()));
+            let labels = label.into_iter().map(|label| ("label", label)).chain(dry_run);
             let version = version.into_iter().map(|version| ("version", version));
             let priority = priority.into_iter().map(|priority| ("priority", priority));
-            let dry_run = dry_run.then(|| ("dry_run", "true".to_owned()));
-            let path = format!("/api/v1/workflows/{}/runs", part(&workflow));
-            let path = query(&path, labels.chain(version).chain(priority).chain(dry_run));
+            let path = query(&format!("/api/v1/workflows/{}/runs", part(&workflow)), labels.chain(version).chain(priority));
             let answer = client.post(&path, sent).await?;
             show(&answer, json, || println!("{}", text(&answer, "run_id")));
             if follow {

@@ -100,6 +100,7 @@ fn cause(wait: &Value) -> String {
         "worker" => format!("worker `{}`, which works on it{until}", part("worker_id")),
         "stopping" => format!("a worker that was told to stop{until}"),
         "child" => format!("run {}", part("run_id")),
+        "place" => format!("a place under `{}`, held by {}", part("key"), part("held_by").replace(',', ", ")),
         "bus" => "the bus, to take an alert".to_owned(),
         "artifact" => format!("the blob store and artifact `{}`", part("key")),
         "phase" => format!("the other steps; the run is {}", part("phase")),
