@@ -176,6 +176,23 @@ impl ControlPlane {
         plan(workflow, Starter { principal: &principal.id, labels: &labels, input }, &facts)
     }
 
+    /// As [`plan`](Self::plan), of a definition that is not stored, completed as its storing would.
+    ///
+    /// # Errors
+    /// When it is another tenant's.
+    pub fn plan_unstored(
+        &self,
+        principal: &Principal,
+        workflow: &Workflow,
+        input: Option<&Value>,
+    ) -> Result<Plan, PlaneError> {
+        super::plane::check_tenant(principal, workflow.tenant().as_str())?;
+        let mut spec = workflow.spec().clone();
+        spec.org_id = principal.tenant.to_string();
+        spec.fill_topics(&self.shared().options.default_topics);
+        Ok(self.plan(principal, &Workflow::compile("workflow", spec)?, input))
+    }
+
     /// Why a run is not further, and each of its steps: empty when it has ended. Where a job waits for a worker, the live
     /// workers that serve its topic are counted.
     ///

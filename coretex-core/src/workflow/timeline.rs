@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Cause, RunEvent, StoredEvent};
+use super::{Cause, Resolution, RunEvent, StoredEvent};
 use crate::{
     job::{Failure, JobEvent, JobId, Output},
     policy::Decision,
@@ -228,6 +228,9 @@ fn details(line: &mut TimelineEvent, event: &RunEvent) {
         RunEvent::StepResolved { by, resolution, .. } => {
             put(line, "by", json!(by));
             put(line, "action", json!(resolution.as_str()));
+            if let Resolution::Fail { reason } = resolution {
+                line.message = (!reason.is_empty()).then(|| reason.to_string());
+            }
         }
         RunEvent::StepSkipped { reason, .. } => put(line, "reason", json!(reason.as_str())),
         RunEvent::RunFailed { failure, .. }

@@ -10,14 +10,18 @@ mod dead_letters;
 mod events;
 mod extract;
 mod health;
+mod history;
 mod jobs;
+mod plan;
 mod problem;
 mod prune;
+mod run_path;
 mod run_query;
 mod runs;
 mod schedules;
 mod shape;
 mod status;
+mod steps;
 mod triggers;
 mod versions;
 mod workers;
@@ -95,15 +99,27 @@ impl Api {
             .route("/workflows/{id}/versions/{version}", get(versions::show))
             .route("/workflows/{id}/diff", get(versions::diff))
             .route("/workflows/{id}/rollback", post(versions::roll_back))
+            .route("/workflows/{id}/plan", post(plan::stored))
+            .route("/plan", post(plan::unstored))
             .route("/workflows/{id}/runs", get(runs::list_of_workflow).post(runs::start))
             .route("/workflows/{id}/runs/{run_id}/cancel", post(runs::cancel))
-            .route("/workflows/{id}/runs/{run_id}/steps/{step_id}/approve", post(runs::answer_step))
+            .route("/workflows/{id}/runs/{run_id}/rerun", post(history::rerun))
+            .route("/workflows/{id}/runs/{run_id}/steps/{step_id}/approve", post(steps::answer))
+            .route("/workflows/{id}/runs/{run_id}/steps/{step_id}/input", post(steps::provide))
+            .route("/workflows/{id}/runs/{run_id}/steps/{step_id}/resolve", post(steps::resolve))
             .route("/workflows/{id}/triggers", get(triggers::list))
             .route("/workflows/{id}/triggers/{trigger}", post(triggers::send).delete(triggers::discard))
             .route("/workflows/{id}/triggers/{trigger}/flush", post(triggers::flush))
             .route("/workflow-runs", get(runs::list))
             .route("/workflow-runs/{id}", get(runs::show).delete(runs::delete))
             .route("/workflow-runs/{id}/restart", post(versions::restart))
+            .route("/workflow-runs/{id}/rerun", post(history::rerun))
+            .route("/workflow-runs/{id}/state", get(history::state))
+            .route("/workflow-runs/{id}/why", get(history::why))
+            .route("/workflow-runs/{id}/replay", get(history::replay))
+            .route("/workflow-runs/{id}/signals/{name}", post(steps::signal))
+            .route("/workflow-runs/{id}/steps/{step_id}/input", post(steps::provide))
+            .route("/workflow-runs/{id}/steps/{step_id}/resolve", post(steps::resolve))
             .route("/workflow-runs/{id}/timeline", get(runs::timeline))
             .route("/workflow-runs/{id}/events", get(events::follow))
             .route("/queued-starts", get(concurrency::queued))

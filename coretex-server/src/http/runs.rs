@@ -7,18 +7,18 @@ use axum::{
 };
 use coretex_core::{
     governance::Principal,
-    job::{Answer, Priority, RunId, StepRunId, WorkflowId},
+    job::{Priority, RunId, WorkflowId},
     runtime::{RunQuery, StartRequest, VersionRef},
     value::Value,
-    workflow::{Run, TimelineEvent},
+    workflow::TimelineEvent,
 };
-use serde::Deserialize;
 use serde_json::{Map, json};
 
 use super::{
     Api, Problem,
     auth::Caller,
-    extract::{Body, Ids, Params, json, read},
+    extract::{Ids, Params, json, read},
+    run_path::RunPath,
     run_query, shape,
 };
 
@@ -32,13 +32,13 @@ pub(super) async fn start(
     request: Request,
 ) -> Result<Json<Value>, Problem> {
     shape::check_tenant(&caller, params.text("org_id"))?;
-    if params.is_on("dry_run")? {
-        let detail = "dry runs are not offered yet; leave `dry_run` out";
-        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "dry_run_unsupported", detail));
-    }
+    let is_dry = params.is_on("dry_run")?;
     let (bytes, _) = read(request, &()).await?;
     let input = json(&bytes)?.unwrap_or_else(|| Value::Object(Map::new()));
     let mut start = StartRequest::new(WorkflowId::parse(&id)?, input);
+    if is_dry {
+        start = start.dry_run();
+    }
     if let Some(team) = params.text("team_id") {
         start = start.team(team);
     }
@@ -154,51 +154,11 @@ pub(super) async fn delete(
 pub(super) async fn cancel(
     State(api): State<Api>,
     caller: Caller,
-    Ids((workflow, run)): Ids<(String, String)>,
+    Ids(path): Ids<RunPath>,
     params: Params,
 ) -> Result<StatusCode, Problem> {
-    let run = run_of(&api, &caller, &workflow, &run).await?;
+    let run = path.run(&api, &caller).await?;
     let reason = params.text("reason").unwrap_or("cancelled by request");
-    api.plane.cancel_run(&caller.0, run.id().ok_or_else(|| no_run("?"))?, reason).await?;
+    api.plane.cancel_run(&caller.0, &run, reason).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct StepAnswer {
-    approved: Option<bool>,
-    #[serde(default)]
-    reason: String,
-    #[serde(default)]
-    note: String,
-}
-
-/// 204. The body says yes or no; leaving it open is refused.
-pub(super) async fn answer_step(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((workflow, run, step)): Ids<(String, String, String)>,
-    Body(body): Body<StepAnswer>,
-) -> Result<StatusCode, Problem> {
-    let Some(approved) = body.approved else {
-        return Err(Problem::bad_request("approved_missing", "say `\"approved\": true` or `\"approved\": false`"));
-    };
-    let run = run_of(&api, &caller, &workflow, &run).await?;
-    let answer = Answer {
-        approved,
-        by: caller.0.id.clone(),
-        role: caller.role().into(),
-        reason: body.reason.into(),
-        note: body.note.into(),
-    };
-    api.plane.answer_step(&caller.0, run.id().ok_or_else(|| no_run("?"))?, &StepRunId::parse(&step)?, answer).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-async fn run_of(api: &Api, caller: &Caller, workflow: &str, id: &str) -> Result<Run, Problem> {
-    let run = api.plane.run(&caller.0, &RunId::parse(id)?).await?;
-    if run.workflow().id().as_str() == workflow {
-        return Ok(run);
-    }
-    let detail = format!("run `{id}` is of workflow `{}`, not of `{workflow}`", run.workflow().id());
-    Err(Problem::new(StatusCode::NOT_FOUND, "run_not_found", detail))
 }

@@ -65,7 +65,7 @@ pub(super) async fn put(
 }
 
 /// What established clients send and definitions do not know: `null` for what is not set, no id.
-fn tidy(value: &mut Value) {
+pub(super) fn tidy(value: &mut Value) {
     strip_nulls(value);
     let Value::Object(fields) = value else { return };
     if let Some(Value::Object(steps)) = fields.get_mut("steps") {

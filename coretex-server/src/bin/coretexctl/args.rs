@@ -35,7 +35,7 @@ pub(crate) enum Command {
     #[command(subcommand, visible_alias = "runs")]
     Run(Run),
     /// Steps of a run.
-    #[command(subcommand)]
+    #[command(subcommand, visible_alias = "steps")]
     Step(Step),
     /// Jobs by themselves.
     #[command(subcommand)]
@@ -141,6 +141,18 @@ pub(crate) enum Workflow {
         #[arg(long, value_name = "VERSION")]
         to: Option<String>,
     },
+    /// Show what a run would do, without starting one: order, pools, approvals, what policy says.
+    Plan {
+        /// A stored workflow, or a file with a definition, YAML or JSON; `-` reads it from the standard input.
+        #[arg(value_name = "ID|FILE")]
+        workflow: String,
+        /// The input that policy sees: JSON, a file, or `-` for the standard input. For a stored workflow.
+        #[arg(long, value_name = "JSON|FILE")]
+        input: Option<String>,
+        /// Plan this version, by number or digest, instead of the current one. For a stored workflow.
+        #[arg(long, value_name = "VERSION")]
+        version: Option<String>,
+    },
     /// Make an older version current again, as a new version, and print its number.
     Rollback {
         /// The workflow.
@@ -174,6 +186,9 @@ pub(crate) enum Run {
         /// Label it; may be repeated.
         #[arg(long, value_name = "NAME=VALUE")]
         label: Vec<String>,
+        /// Decide everything and let nothing leave the server: no job, no alert, no question.
+        #[arg(long)]
+        dry_run: bool,
         /// Follow it to its end.
         #[arg(long)]
         watch: bool,
@@ -188,6 +203,39 @@ pub(crate) enum Run {
         #[arg(long, value_name = "VERSION")]
         version: Option<String>,
     },
+    /// Start a run that goes on from another one, and print its id. What ended well is kept.
+    Rerun(Rerun),
+    /// Show why a run is not further, and what to do about it.
+    Why {
+        /// The run.
+        id: String,
+    },
+    /// Show a run as it was after an event.
+    State {
+        /// The run.
+        id: String,
+        /// The number of the event, as the timeline says it.
+        #[arg(long, value_name = "EVENT")]
+        at: u64,
+    },
+    /// Fold a run's whole log anew and compare it with what is stored; exit code 1 when they differ.
+    Replay {
+        /// The run.
+        id: String,
+    },
+    /// Send a signal to a run.
+    Signal {
+        /// The run.
+        id: String,
+        /// The name of the signal.
+        name: String,
+        /// What it carries: JSON, a file, or `-` for the standard input.
+        #[arg(long, value_name = "JSON|FILE", allow_hyphen_values = true)]
+        payload: Option<String>,
+        /// Makes a repeat harmless; without it every call is a signal of its own.
+        #[arg(long = "id", value_name = "ID")]
+        signal_id: Option<String>,
+    },
     /// List runs that wait for a place under their concurrency key.
     Queued {
         /// Only under this key.
@@ -195,6 +243,7 @@ pub(crate) enum Run {
         key: Option<String>,
     },
     /// Show a run and its steps.
+    #[command(visible_alias = "show")]
     Get {
         /// The run.
         id: String,
@@ -219,6 +268,30 @@ pub(crate) enum Run {
         /// The run.
         id: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rerun {
+    /// The run to go on from.
+    pub(crate) id: String,
+    /// Run this step anew, and all that waits for it; an item or iteration is `scan[2]`.
+    #[arg(long, value_name = "STEP")]
+    pub(crate) from_step: Option<String>,
+    /// Go on from the state after this event, rather than the last.
+    #[arg(long, value_name = "EVENT")]
+    pub(crate) at_event: Option<u64>,
+    /// Keep nothing: run it from the beginning.
+    #[arg(long, conflicts_with_all = ["from_step", "at_event"])]
+    pub(crate) fresh: bool,
+    /// Another input: JSON, a file, or `-` for the standard input.
+    #[arg(long, value_name = "JSON|FILE")]
+    pub(crate) input: Option<String>,
+    /// Decide everything and let nothing leave the server.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Follow the new run to its end.
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 /// Which runs.
@@ -314,6 +387,55 @@ pub(crate) enum Step {
     Approve(StepOf),
     /// Say no to a step that waits.
     Reject(StepOf),
+    /// Give the data that a step waits for.
+    Input {
+        /// The run.
+        run: String,
+        /// The step; an item or iteration is `scan[2]`.
+        step: String,
+        /// JSON, a file, or `-` for the standard input.
+        #[arg(long, value_name = "JSON|FILE", allow_hyphen_values = true)]
+        data: String,
+    },
+    /// Say how a parked step goes on. A step that waits for data or a signal can be skipped or failed too.
+    Resolve {
+        /// The run.
+        run: String,
+        /// The step; an item or iteration is `scan[2]`.
+        step: String,
+        /// How it goes on.
+        action: Action,
+        /// With `complete`, what the step made: JSON, a file, or `-` for the standard input.
+        #[arg(long, value_name = "JSON|FILE", allow_hyphen_values = true)]
+        output: Option<String>,
+        /// With `fail`, why.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+/// How a parked step goes on.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Action {
+    /// Another try, with a fresh set of retries.
+    Retry,
+    /// It is done.
+    Complete,
+    /// It is not needed; what waits for it goes on.
+    Skip,
+    /// It has failed.
+    Fail,
+}
+
+impl Action {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Complete => "complete",
+            Self::Skip => "skip",
+            Self::Fail => "fail",
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,10 +7,10 @@ use coretex_server::client::{Client, Sent};
 use serde_json::{Value, json};
 
 use crate::{
-    args::{Approval, Command, Dlq, Job, Question, Run, Step, StepOf, Worker, Workflow},
-    definitions,
+    args::{Approval, Command, Dlq, Job, Question, Run, Worker, Workflow},
+    definitions, groups, history, plan,
     print::{Table, pretty, text},
-    schedules, triggers, watch,
+    schedules, steps, triggers, watch, why,
 };
 
 pub(crate) async fn call(client: &Client, command: Command, json: bool) -> anyhow::Result<ExitCode> {
@@ -19,8 +19,7 @@ pub(crate) async fn call(client: &Client, command: Command, json: bool) -> anyho
         Command::Expr(_) => {}
         Command::Workflow(verb) => workflow(client, verb, json).await?,
         Command::Run(verb) => return run(client, verb, json).await,
-        Command::Step(Step::Approve(step)) => answer_step(client, &step, true).await?,
-        Command::Step(Step::Reject(step)) => answer_step(client, &step, false).await?,
+        Command::Step(verb) => steps::call(client, verb).await?,
         Command::Job(verb) => job(client, verb, json).await?,
         Command::Approval(verb) => approval(client, verb, json).await?,
         Command::Dlq(verb) => dlq(client, verb, json).await?,
@@ -101,6 +100,9 @@ async fn workflow(client: &Client, verb: Workflow, json: bool) -> anyhow::Result
         }
         Workflow::Versions { id, version } => definitions::versions(client, &id, version, json).await?,
         Workflow::Diff { id, from, to } => definitions::diff(client, &id, from, to, json).await?,
+        Workflow::Plan { workflow, input, version } => {
+            plan::plan(client, &workflow, input.as_deref(), version, json).await?;
+        }
         Workflow::Rollback { id, version, note } => {
             let path = format!("/api/v1/workflows/{}/rollback", part(&id));
             let answer = client.post(&path, Sent::json(&json!({"version": version, "note": note}))).await?;
@@ -112,13 +114,14 @@ async fn workflow(client: &Client, verb: Workflow, json: bool) -> anyhow::Result
 
 async fn run(client: &Client, verb: Run, json: bool) -> anyhow::Result<ExitCode> {
     match verb {
-        Run::Start { workflow, input, idempotency_key, priority, version, label, watch: follow } => {
+        Run::Start { workflow, input, idempotency_key, priority, version, label, dry_run, watch: follow } => {
             let input = input.map(|given| read_input(&given)).transpose()?.unwrap_or_else(|| json!({}));
             let mut sent = Sent::json(&input);
             if let Some(key) = idempotency_key {
                 sent = sent.header("idempotency-key", key);
             }
-            let labels = label.into_iter().map(|label| ("label", label));
+            let dry_run = dry_run.then(|| ("dry_run", "true".to_owned()));
+            let labels = label.into_iter().map(|label| ("label", label)).chain(dry_run);
             let version = version.into_iter().map(|version| ("version", version));
             let priority = priority.into_iter().map(|priority| ("priority", priority));
             let path =
@@ -166,12 +169,19 @@ async fn run(client: &Client, verb: Run, json: bool) -> anyhow::Result<ExitCode>
         }
         Run::Get { id } => {
             let run = client.get(&format!("/api/v1/workflow-runs/{}", part(&id))).await?;
-            show(&run, json, || watch::describe(&run));
+            show(&run, json, || groups::describe(&run));
         }
         Run::Restart { id, version } => {
             let path = format!("/api/v1/workflow-runs/{}/restart", part(&id));
             let answer = client.post(&path, Sent::json(&json!({"version": version}))).await?;
             show(&answer, json, || println!("{}", text(&answer, "run_id")));
+        }
+        Run::Rerun(rerun) => return history::rerun(client, rerun, json).await,
+        Run::Why { id } => why::why(client, &id, json).await?,
+        Run::State { id, at } => history::state(client, &id, at, json).await?,
+        Run::Replay { id } => return history::replay(client, &id, json).await,
+        Run::Signal { id, name, payload, signal_id } => {
+            steps::signal(client, &id, &name, payload.as_deref(), signal_id).await?;
         }
         Run::Cancel { id } => {
             let workflow = workflow_of(client, &id).await?;
@@ -204,16 +214,9 @@ async fn run(client: &Client, verb: Run, json: bool) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-async fn workflow_of(client: &Client, run: &str) -> anyhow::Result<String> {
+pub(crate) async fn workflow_of(client: &Client, run: &str) -> anyhow::Result<String> {
     let run = client.get(&format!("/api/v1/workflow-runs/{}", part(run))).await?;
     Ok(text(&run, "workflow_id"))
-}
-
-async fn answer_step(client: &Client, of: &StepOf, approved: bool) -> anyhow::Result<()> {
-    let workflow = workflow_of(client, &of.run).await?;
-    let path = format!("/api/v1/workflows/{}/runs/{}/steps/{}/approve", part(&workflow), part(&of.run), part(&of.step));
-    client.post(&path, Sent::json(&json!({"approved": approved, "reason": of.reason}))).await?;
-    Ok(())
 }
 
 async fn job(client: &Client, verb: Job, json: bool) -> anyhow::Result<()> {
@@ -362,8 +365,10 @@ pub(crate) fn read_file(path: &Path) -> anyhow::Result<String> {
 
 /// JSON as given, or from the file of that name.
 pub(crate) fn read_input(given: &str) -> anyhow::Result<Value> {
-    let inline = given.trim_start().starts_with(['{', '[', '"']);
-    let (name, text) = if inline { ("--input", given.to_owned()) } else { (given, read_file(Path::new(given))?) };
+    let is_scalar = || serde_json::from_str::<Value>(given).is_ok();
+    let inline = given.trim_start().starts_with(['{', '[', '"']) || is_scalar();
+    let (name, text) =
+        if inline { ("the JSON given", given.to_owned()) } else { (given, read_file(Path::new(given))?) };
     match coretex_core::value::document::parse(name, &text) {
         Ok(value) => Ok(value),
         Err(error) => bail!("{error}"),

@@ -6,10 +6,15 @@ mod args;
 mod call;
 mod definitions;
 mod expr;
+mod groups;
+mod history;
+mod plan;
 mod print;
 mod schedules;
+mod steps;
 mod triggers;
 mod watch;
+mod why;
 
 use std::process::ExitCode;
 
@@ -68,7 +73,11 @@ fn hint(error: &ClientError) -> Option<&'static str> {
             "version_not_found" => Some("  `coretexctl workflow versions WORKFLOW` shows what there is"),
             "workflow_in_use" => Some("  wait for them, cancel them, or say --force"),
             "run_not_found" => Some("  `coretexctl run list` shows what there is"),
-            "approval_not_found" | "step_not_waiting" => Some("  `coretexctl approval list` shows what waits"),
+            "approval_not_found" => Some("  `coretexctl approval list` shows what waits"),
+            "step_not_found" => Some("  `coretexctl run get RUN` shows its steps; an item or iteration is `STEP[n]`"),
+            "step_not_waiting" => Some("  `coretexctl run why RUN` shows what each step waits for"),
+            "event_not_found" => Some("  `coretexctl run timeline RUN` numbers the events"),
+            "run_ended" => Some("  `coretexctl run rerun RUN` starts one that goes on from it"),
             _ => None,
         },
         _ => None,

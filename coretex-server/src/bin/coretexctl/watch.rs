@@ -1,14 +1,11 @@
-//! A run as lines: its state, its timeline, and its timeline as it grows.
+//! A run as lines: its timeline, and its timeline as it grows.
 
 use std::{process::ExitCode, time::Duration};
 
 use coretex_server::client::{Client, ClientError};
 use serde_json::Value;
 
-use crate::{
-    call::part,
-    print::{Table, text},
-};
+use crate::{call::part, groups::Folder, print::text};
 
 /// How often a broken connection is taken up again before giving up, one second apart.
 const TRIES: u32 = 30;
@@ -17,9 +14,10 @@ const TRIES: u32 = 30;
 pub(crate) async fn follow(client: &Client, id: &str, json: bool) -> anyhow::Result<ExitCode> {
     let path = format!("/api/v1/workflow-runs/{}/events", part(id));
     let mut last: Option<String> = None;
+    let mut folder = Folder::default();
     let mut failures = 0;
     loop {
-        match read(client, &path, &mut last, json).await {
+        match read(client, &path, &mut last, &mut folder, json).await {
             Ok(()) => failures = 0,
             Err(error) if last.is_some() && passing(&error) && failures < TRIES => {
                 failures += 1;
@@ -44,7 +42,13 @@ pub(crate) async fn follow(client: &Client, id: &str, json: bool) -> anyhow::Res
     }
 }
 
-async fn read(client: &Client, path: &str, last: &mut Option<String>, json: bool) -> Result<(), ClientError> {
+async fn read(
+    client: &Client,
+    path: &str,
+    last: &mut Option<String>,
+    folder: &mut Folder,
+    json: bool,
+) -> Result<(), ClientError> {
     let mut events = client.events(path, last.as_deref()).await?;
     while let Some(data) = events.next().await? {
         if let Some(id) = events.last_id() {
@@ -53,7 +57,12 @@ async fn read(client: &Client, path: &str, last: &mut Option<String>, json: bool
         if json {
             println!("{data}");
         } else if let Ok(event) = serde_json::from_str(&data) {
-            line(&event);
+            if folder.shows(&event) {
+                line(&event);
+            }
+            if let Some(progress) = folder.progress(&event) {
+                println!("{progress}");
+            }
         }
     }
     Ok(())
@@ -82,6 +91,10 @@ pub(crate) fn line(event: &Value) {
         ("rule", text(data, "rule_id")),
         ("by", text(data, "by")),
         ("worker", text(data, "worker_id")),
+        ("signal", text(data, "signal")),
+        ("action", text(data, "action")),
+        ("items", text(data, "items")),
+        ("index", text(data, "index")),
     ] {
         if !value.is_empty() {
             rest.push_str(&format!("  {name}={value}"));
@@ -92,26 +105,4 @@ pub(crate) fn line(event: &Value) {
         rest.push_str(&format!("  {message}"));
     }
     println!("{:>4}  {time:<12}  {subject:<16}  {:<22}  {rest}", text(event, "seq"), text(event, "type"));
-}
-
-/// A run and its steps.
-pub(crate) fn describe(run: &Value) {
-    println!("run        {}", text(run, "id"));
-    println!("workflow   {}", text(run, "workflow_id"));
-    println!("status     {}", text(run, "status"));
-    println!("started    {}", text(run, "started_at"));
-    let ended = text(run, "completed_at");
-    if !ended.is_empty() {
-        println!("ended      {ended}");
-    }
-    if let Some(error) = run.get("error").filter(|error| !error.is_null()) {
-        println!("error      {} ({})", text(error, "message"), text(error, "code"));
-    }
-    println!();
-    let mut table = Table::new(["STEP", "STATUS", "TRIES", "ERROR"]);
-    for (id, step) in run.get("steps").and_then(Value::as_object).into_iter().flatten() {
-        let error = step.get("error").map(|error| text(error, "message")).unwrap_or_default();
-        table.row([id.clone(), text(step, "status"), text(step, "attempts"), error]);
-    }
-    table.print("no steps");
 }
