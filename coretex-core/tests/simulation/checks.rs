@@ -198,7 +198,7 @@ fn begins_in_order(id: &str, before: &Run, stored: &StoredEvent) {
     // An item waits for nothing but what holds the items.
     let deps = if matches!(step.kind(), StepKind::ForEach { .. })
         && before.step(run_id.as_str()).is_some_and(|run| run.group.is_none())
-        && before.step(&run_id.step().to_owned()).is_some_and(|run| run.group.is_some())
+        && before.step(run_id.step()).is_some_and(|run| run.group.is_some())
     {
         &[]
     } else {

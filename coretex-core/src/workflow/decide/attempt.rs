@@ -35,7 +35,7 @@ impl Machine<'_> {
                 Ok(Cow::Owned(filled)) => input = Some(Arc::new(filled)),
                 Err(error) => {
                     let message = format!("the step's input with the defaults of its schema: {error}");
-                    return self.fail(slot, Failure::fatal(codes::PAYLOAD_TOO_LARGE, message));
+                    return self.reject(slot, Failure::fatal(codes::PAYLOAD_TOO_LARGE, message));
                 }
             }
             if let Err(violations) = schema.validate(input.as_ref().unwrap_or(&whole)) {
@@ -130,11 +130,11 @@ impl Machine<'_> {
             // The value lies elsewhere, and nothing is judged that was not read.
             let message =
                 "the step's output is too large to be judged by its schema; remove `output_schema`, or make it smaller";
-            return self.fail(slot, Failure::fatal(codes::PAYLOAD_TOO_LARGE, message));
+            return self.reject(slot, Failure::fatal(codes::PAYLOAD_TOO_LARGE, message));
         }
         match self.judge(slot, &value.unwrap_or_default()) {
             Ok(()) => self.succeed(slot, None),
-            Err(failure) => self.fail(slot, failure),
+            Err(failure) => self.reject(slot, failure),
         }
     }
 

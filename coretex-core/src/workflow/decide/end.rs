@@ -20,11 +20,18 @@ impl Machine<'_> {
     pub(super) fn succeed_with(&mut self, slot: usize, output: Arc<Value>) {
         if let Err(error) = self.facts.payload_limits.check(&output) {
             let message = format!("the step's output: {error}");
-            return self.fail(slot, Failure::fatal(codes::PAYLOAD_TOO_LARGE, message));
+            return self.reject(slot, Failure::fatal(codes::PAYLOAD_TOO_LARGE, message));
         }
         match self.judge(slot, &output) {
             Ok(()) => self.succeed(slot, Some(output)),
-            Err(failure) => self.fail(slot, failure),
+            Err(failure) => self.reject(slot, failure),
+        }
+    }
+
+    /// What the step made is not taken: the step fails, or an operator says how it goes on.
+    pub(super) fn reject(&mut self, slot: usize, failure: Failure) {
+        if self.is_stopped(slot) || !self.try_again(slot, &failure, None) {
+            self.fail(slot, failure);
         }
     }
 

@@ -198,8 +198,7 @@ impl Machine<'_> {
         }
         match result {
             Ok(output) => self.succeed_with(slot, output.value.unwrap_or_default()),
-            Err(failure) if !self.is_stopped(slot) && self.try_again(slot, &failure, None) => {}
-            Err(failure) => self.fail(slot, failure),
+            Err(failure) => self.reject(slot, failure),
         }
     }
 }

@@ -169,6 +169,23 @@ fn a_step_without_retries_left_may_wait_for_an_operator() {
 }
 
 #[test]
+fn an_output_that_is_not_taken_may_wait_for_an_operator() {
+    let yaml = "id: w\nsteps:\n  a: {topic: job.a, output_schema: {type: integer}, retry: {max_retries: 3, on_exhausted: park}}\n  b: {topic: job.b, depends_on: [a], input: {got: '${steps.a.output}'}}\n";
+    let resolve =
+        |resolution| RunInput::Resolve { step: StepRunId::parse("a").expect("legal"), by: "ops".into(), resolution };
+    for (resolution, got) in
+        [(Resolution::Complete { output: Arc::new(json!(7)) }, Some(json!(7))), (Resolution::Skip, None)]
+    {
+        let mut run = Driver::start(yaml, json!({}));
+        run.succeed(1, "r1:a@1", json!("seven"));
+        assert_eq!((run.status("a"), run.run.wake()), (StepStatus::Waiting, Wake::Human), "no try is spent on it");
+        run.feed(2, resolve(resolution));
+        let input = run.run.step("b").and_then(|step| step.input.as_deref().cloned());
+        assert_eq!(input.and_then(|input| input.get("got").cloned()), got, "what was not taken is not read");
+    }
+}
+
+#[test]
 fn codes_that_no_retry_mends_fail_at_once() {
     let mut run = Driver::start(
         "id: w\nsteps:\n  a: {topic: job.a, retry: {max_retries: 5, non_retryable: [busy]}}\n",
