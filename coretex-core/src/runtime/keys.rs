@@ -35,7 +35,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-
 use crate::{job::TenantId, ports::Key};
 
 /// Which aggregate: the kind and the id.
@@ -78,7 +77,8 @@ impl AggregateId {
     }
 
     pub(super) fn stream(&self) -> Key {
-        format!("{}/{}", self.kind(), self.id()).into()
+        // Once per batch.
+        [self.kind(), "/", self.id()].concat().into()
     }
 
     pub(super) fn hot(&self) -> Key {

@@ -40,6 +40,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod touched;
 mod trigger;
 mod view;
 mod why;
@@ -55,13 +56,13 @@ pub use diff::{DefinitionDiff, Edge, FieldChange, Rename, RunImpact, StepChange,
 pub(crate) use draft::Changes;
 pub use event::{Cause, Resolution, RunEvent, SkipReason, StoredEvent};
 pub use lineage::{Origin, ParentRun, RestoredState};
+pub use plan::{BranchPlan, Plan, Starter, StepPlan, plan};
 pub use spec::{
     CaseMatch, CaseSpec, Join, JoinRule, OnExhausted, OnItemError, RetrySpec, StepSpec, StepType, StorageOp,
     StorageSpec, TimeoutCounts, Tolerance, WorkflowSpec,
 };
-pub use state::{Group, Phase, Run, RunStatus, StepRun, StepStatus, Wake, WaitsFor};
+pub use state::{Group, Phase, Run, RunStatus, StepRun, StepStatus, WaitsFor, Wake};
 pub use timeline::{TimelineEvent, timeline};
-pub use plan::{BranchPlan, Plan, Starter, StepPlan, plan};
 pub use trigger::{Trigger, TriggerSpec};
 pub use view::{RunSummary, RunView, StepRunView};
 pub use why::{Wait, WaitCause};

@@ -39,7 +39,7 @@ impl Machine<'_> {
 
     /// Where `step` lies.
     fn find(&self, step: &StepRunId) -> Result<usize, Rejected> {
-        fold::locate(&self.draft, step).ok_or_else(|| Rejected::UnknownStep {
+        fold::locate(&self.draft, step.as_str()).ok_or_else(|| Rejected::UnknownStep {
             run: self.draft.core().id().map(ToString::to_string).unwrap_or_default(),
             step: step.to_string(),
         })
@@ -113,13 +113,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn take_signal(
-        &mut self,
-        name: Arc<str>,
-        id: Arc<str>,
-        by: Arc<str>,
-        payload: Arc<Value>,
-    ) -> Result<(), Rejected> {
+    fn take_signal(&mut self, name: Arc<str>, id: Arc<str>, by: Arc<str>, payload: Arc<Value>) -> Result<(), Rejected> {
         let signals = &self.draft.core().signals;
         if !id.is_empty() && signals.seen.contains(&id) {
             return Ok(());
@@ -155,7 +149,8 @@ impl Machine<'_> {
             return Err(Rejected::NotWaiting { step, status });
         }
         match (&waits_for, &resolution) {
-            (Some(WaitsFor::Operator), _) | (Some(WaitsFor::Data | WaitsFor::Signal { .. }), Resolution::Fail { .. } | Resolution::Skip) => {}
+            (Some(WaitsFor::Operator), _)
+            | (Some(WaitsFor::Data | WaitsFor::Signal { .. }), Resolution::Fail { .. } | Resolution::Skip) => {}
             _ => return Err(Rejected::WaitsForOther { step, wanted: "an operator" }),
         }
         if let Resolution::Complete { output } = &resolution
@@ -187,7 +182,7 @@ impl Machine<'_> {
     }
 
     fn take_notified(&mut self, step: &StepRunId) {
-        let Some(slot) = fold::locate(&self.draft, step) else { return };
+        let Some(slot) = fold::locate(&self.draft, step.as_str()) else { return };
         let waits = self.draft.step_at(slot).is_some_and(|step| step.waits_for == Some(WaitsFor::Alert));
         if waits && !self.is_over() {
             self.succeed(slot, None);
@@ -195,7 +190,7 @@ impl Machine<'_> {
     }
 
     fn take_stored(&mut self, step: &StepRunId, attempt: u32, result: Result<Output, Failure>) {
-        let Some(slot) = fold::locate(&self.draft, step) else { return };
+        let Some(slot) = fold::locate(&self.draft, step.as_str()) else { return };
         let Some(state) = self.draft.step_at(slot) else { return };
         let waits = matches!(state.waits_for, Some(WaitsFor::Artifact { .. })) && state.attempts == attempt;
         if !waits || self.is_over() || state.status.is_terminal() {

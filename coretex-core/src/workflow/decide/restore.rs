@@ -58,7 +58,7 @@ impl Run {
     pub fn restore_from(&self, from: Option<&StepRunId>) -> Result<RestoredState, RestoreError> {
         let mut cut = Cut::default();
         if let Some(from) = from {
-            let slot = fold::locate(self, from).ok_or_else(|| RestoreError::UnknownStep {
+            let slot = fold::locate(self, from.as_str()).ok_or_else(|| RestoreError::UnknownStep {
                 run: self.id().map(ToString::to_string).unwrap_or_default(),
                 step: from.to_string(),
             })?;
@@ -286,7 +286,9 @@ impl Copy<'_> {
     fn blocks_of(&self, holder: usize, group: &Group) -> Vec<usize> {
         let last = group.last_block as usize;
         match self.kind_of(holder) {
-            Some(StepKind::ForEach { .. }) => (group.first_block as usize..(group.first_block + group.total) as usize).collect(),
+            Some(StepKind::ForEach { .. }) => {
+                (group.first_block as usize..(group.first_block + group.total) as usize).collect()
+            }
             _ if group.begun == 0 => Vec::new(),
             Some(StepKind::Loop { .. }) => {
                 let before = |block: &usize| Some(self.old.blocks.get(*block)?.previous? as usize);
