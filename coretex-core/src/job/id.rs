@@ -208,14 +208,19 @@ impl StepRunId {
     /// The indices, outermost first; `None` where the text is not of that form.
     #[must_use]
     pub fn indices(&self) -> Option<Vec<u32>> {
-        let Some(at) = self.0.find('[') else { return Some(Vec::new()) };
-        let inner = self.0.get(at + 1..)?.strip_suffix(']')?;
+        Self::split(&self.0).map(|(_, indices)| indices)
+    }
+
+    /// The step's id and the indices of a text; `None` where it is not of that form.
+    pub(crate) fn split(text: &str) -> Option<(&str, Vec<u32>)> {
+        let Some((step, rest)) = text.split_once('[') else { return Some((text, Vec::new())) };
+        let inner = rest.strip_suffix(']')?;
         // One text for one index: `[01]` and `[+1]` are not `[1]`.
         let number = |digits: &str| {
             let number: u32 = digits.parse().ok()?;
             (digits == number.to_string()).then_some(number)
         };
-        inner.split("][").map(number).collect()
+        Some((step, inner.split("][").map(number).collect::<Option<_>>()?))
     }
 }
 
@@ -229,7 +234,17 @@ impl JobId {
     /// The id of a step's attempt.
     #[must_use]
     pub fn of_step(run: &RunId, step: &StepRunId, attempt: u32) -> Self {
-        Self(format!("{run}:{step}@{attempt}").into())
+        use fmt::Write;
+        // Once per attempt, so that a format string would be felt.
+        let (run, step) = (run.as_str(), step.as_str());
+        let mut text = String::with_capacity(run.len() + step.len() + 12);
+        text.push_str(run);
+        text.push(':');
+        text.push_str(step);
+        text.push('@');
+        // Writing to a string cannot fail.
+        let _infallible = write!(text, "{attempt}");
+        Self(text.into())
     }
 
     /// Run, step and attempt, when the id is of that form.

@@ -76,7 +76,7 @@ impl Event {
     /// Never for an event that a transition made.
     pub fn encode_into(&self, buffer: &mut Vec<u8>) -> Result<(), serde_json::Error> {
         match self {
-            Self::Run(event) => serde_json::to_writer(buffer, event),
+            Self::Run(event) => event.encode_into(buffer),
             Self::Job(event) => serde_json::to_writer(buffer, event),
         }
     }

@@ -77,7 +77,8 @@ impl AggregateId {
     }
 
     pub(super) fn stream(&self) -> Key {
-        format!("{}/{}", self.kind(), self.id()).into()
+        // Once per batch.
+        [self.kind(), "/", self.id()].concat().into()
     }
 
     pub(super) fn hot(&self) -> Key {

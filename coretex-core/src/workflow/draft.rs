@@ -3,28 +3,23 @@
 //! Deciding one input touches few steps; copying a run of 10,000 to change one would make a fan-out quadratic. What was
 //! changed is then taken over by the state as it is, which is the same as folding the events once more.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use super::{
-    RestoredState, Run, RunEvent, StepRun, Workflow,
+    RestoredState, Run, RunEvent, StepRun, StoredEvent, Workflow,
     fold::{self, RunMut},
     state::{Block, Place, RunCore},
+    touched::Touched,
 };
 use crate::job::StepRunId;
-
-type Table<T> = HashMap<usize, T, BuildHasherDefault<Spread>>;
 
 /// What a decision changed.
 #[derive(Clone, Debug)]
 pub(crate) struct Changes {
     pub(super) core: RunCore,
-    pub(super) steps: Table<StepRun>,
+    pub(super) steps: Touched<StepRun>,
     pub(super) new_steps: Vec<StepRun>,
-    pub(super) blocks: Table<Block>,
+    pub(super) blocks: Touched<Block>,
     pub(super) new_blocks: Vec<Block>,
     pub(super) events: u64,
 }
@@ -39,32 +34,12 @@ impl PartialEq for Changes {
 pub(super) struct Draft<'a> {
     base: &'a Run,
     core: RunCore,
-    steps: Table<StepRun>,
+    steps: Touched<StepRun>,
     new_steps: Vec<StepRun>,
-    blocks: Table<Block>,
+    blocks: Touched<Block>,
     new_blocks: Vec<Block>,
     at: jiff::Timestamp,
-    pub(super) events: Vec<RunEvent>,
-}
-
-/// Places are small, dense and not chosen by anyone: spreading their bits is all that a table needs.
-#[derive(Default)]
-pub(super) struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_usize(usize::from(*byte));
-        }
-    }
-
-    fn write_usize(&mut self, place: usize) {
-        self.0 = (self.0 ^ place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
+    events: Vec<StoredEvent>,
 }
 
 impl<'a> Draft<'a> {
@@ -72,9 +47,9 @@ impl<'a> Draft<'a> {
         Self {
             base,
             core: base.core.clone(),
-            steps: Table::default(),
+            steps: Touched::default(),
             new_steps: Vec::new(),
-            blocks: Table::default(),
+            blocks: Touched::default(),
             new_blocks: Vec::new(),
             at,
             events: Vec::new(),
@@ -94,12 +69,12 @@ impl<'a> Draft<'a> {
     /// Records an event and folds it in: the only way in which a draft changes. `slot` is the place of the step run that
     /// it is about.
     pub(super) fn record(&mut self, slot: Option<usize>, event: RunEvent) {
-        if super::event::joins(self.events.last(), &event) {
+        if super::event::joins(self.events.last().map(|last| &last.event), &event) {
             // Two that are stored as one count as one.
             self.core.seq = self.core.seq.saturating_sub(1);
         }
         fold::evolve_at(self, self.at, &event, slot);
-        super::event::push_joined(&mut self.events, event);
+        super::event::push_joined(&mut self.events, self.at, event);
     }
 
     /// How the step run at `slot` is called.
@@ -108,7 +83,7 @@ impl<'a> Draft<'a> {
     }
 
     /// What was recorded, and what that changed.
-    pub(super) fn finish(self) -> (Vec<RunEvent>, Changes) {
+    pub(super) fn finish(self) -> (Vec<StoredEvent>, Changes) {
         let changes = Changes {
             core: self.core,
             steps: self.steps,
@@ -134,7 +109,7 @@ impl RunMut for Draft<'_> {
     fn step_at(&self, slot: usize) -> Option<&StepRun> {
         match slot.checked_sub(self.base.steps.len()) {
             Some(new) => self.new_steps.get(new),
-            None => self.steps.get(&slot).or_else(|| self.base.steps.get(slot)),
+            None => self.steps.get(slot).or_else(|| self.base.steps.get(slot)),
         }
     }
     fn step_at_mut(&mut self, slot: usize) -> Option<&mut StepRun> {
@@ -142,7 +117,7 @@ impl RunMut for Draft<'_> {
             Some(new) => self.new_steps.get_mut(new),
             None => {
                 let base = self.base.steps.get(slot)?;
-                Some(self.steps.entry(slot).or_insert_with(|| base.clone()))
+                self.steps.get_or_insert_with(slot, || base.clone())
             }
         }
     }
@@ -155,7 +130,7 @@ impl RunMut for Draft<'_> {
     fn block_at(&self, block: usize) -> Option<&Block> {
         match block.checked_sub(self.base.blocks.len()) {
             Some(new) => self.new_blocks.get(new),
-            None => self.blocks.get(&block).or_else(|| self.base.blocks.get(block)),
+            None => self.blocks.get(block).or_else(|| self.base.blocks.get(block)),
         }
     }
     fn block_at_mut(&mut self, block: usize) -> Option<&mut Block> {
@@ -163,7 +138,7 @@ impl RunMut for Draft<'_> {
             Some(new) => self.new_blocks.get_mut(new),
             None => {
                 let base = self.base.blocks.get(block)?;
-                Some(self.blocks.entry(block).or_insert_with(|| base.clone()))
+                self.blocks.get_or_insert_with(block, || base.clone())
             }
         }
     }

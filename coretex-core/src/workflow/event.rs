@@ -1,5 +1,7 @@
 //! What has happened to a run: stored facts, in the past tense.
 
+mod encode;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
@@ -574,22 +576,23 @@ pub(super) fn joins(last: Option<&RunEvent>, event: &RunEvent) -> bool {
 
 /// Adds an event; where it and the one before have a form that stands for both, as that. Folding it does what folding
 /// both would do.
-pub(super) fn push_joined(events: &mut Vec<RunEvent>, event: RunEvent) {
-    if !joins(events.last(), &event) {
-        return events.push(event);
-    }
-    match (events.pop(), event) {
+pub(super) fn push_joined(events: &mut Vec<StoredEvent>, at: Timestamp, event: RunEvent) {
+    let Some(last) = events.pop_if(|last| joins(Some(&last.event), &event)) else {
+        return events.push(StoredEvent { at, event });
+    };
+    match (last.event, event) {
         (
-            Some(RunEvent::StepAttempted { step, attempt, input }),
+            RunEvent::StepAttempted { step, attempt, input },
             RunEvent::StepJob { event: JobEvent::Dispatched { decision, pool, deadline_at }, .. },
-        ) => events.push(RunEvent::StepDispatched { step, attempt, input, decision, pool, deadline_at }),
-        (
-            Some(RunEvent::StepJob { step, attempt, event: JobEvent::Succeeded { worker, execution_ms, output, .. } }),
-            _,
         ) => {
-            events.push(RunEvent::StepCompleted { step, attempt, worker, execution_ms, output });
+            let event = RunEvent::StepDispatched { step, attempt, input, decision, pool, deadline_at };
+            events.push(StoredEvent { at, event });
         }
-        (last, event) => events.extend(last.into_iter().chain([event])),
+        (RunEvent::StepJob { step, attempt, event: JobEvent::Succeeded { worker, execution_ms, output, .. } }, _) => {
+            let event = RunEvent::StepCompleted { step, attempt, worker, execution_ms, output };
+            events.push(StoredEvent { at, event });
+        }
+        (last, event) => events.extend([last, event].map(|event| StoredEvent { at, event })),
     }
 }
 

@@ -40,6 +40,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod touched;
 mod trigger;
 mod view;
 mod why;

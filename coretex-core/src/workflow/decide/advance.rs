@@ -217,7 +217,7 @@ impl Machine<'_> {
     fn end_as(&mut self, cause: Cause) {
         let event = match cause {
             Cause::Failed { step, failure, timed_out } => {
-                let slot = step.as_ref().and_then(|step| crate::workflow::fold::locate(&self.draft, step));
+                let slot = step.as_ref().and_then(|step| crate::workflow::fold::locate(&self.draft, step.as_str()));
                 self.draft.record(slot, RunEvent::RunFailed { step, failure, timed_out });
                 return self.tell_parent();
             }

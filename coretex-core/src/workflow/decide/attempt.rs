@@ -55,10 +55,7 @@ impl Machine<'_> {
     }
 
     pub(super) fn take_job(&mut self, id: &JobId, input: JobInput) -> Result<(), Rejected> {
-        let slot = id.step_parts().and_then(|(_, step, _)| {
-            let step = StepRunId::parse(step).ok()?;
-            fold::locate(&self.draft, &step)
-        });
+        let slot = id.step_parts().and_then(|(_, step, _)| fold::locate(&self.draft, step));
         let job = slot
             .and_then(|slot| self.draft.step_at(slot))
             .filter(|step| step.status != StepStatus::Pending)

@@ -136,7 +136,7 @@ impl Machine<'_> {
 
     /// The run that was carried out for a step ended.
     pub(super) fn take_child(&mut self, step: &StepRunId, attempt: u32, end: ChildEnd) {
-        let Some(slot) = fold::locate(&self.draft, step) else { return };
+        let Some(slot) = fold::locate(&self.draft, step.as_str()) else { return };
         let Some(state) = self.draft.step_at(slot) else { return };
         let is_meant = matches!(&state.waits_for, Some(WaitsFor::Child { run }) if *run == end.run);
         if !is_meant || state.attempts != attempt || self.is_over() || state.status.is_terminal() {

@@ -39,7 +39,7 @@ impl Machine<'_> {
 
     /// Where `step` lies.
     fn find(&self, step: &StepRunId) -> Result<usize, Rejected> {
-        fold::locate(&self.draft, step).ok_or_else(|| Rejected::UnknownStep {
+        fold::locate(&self.draft, step.as_str()).ok_or_else(|| Rejected::UnknownStep {
             run: self.draft.core().id().map(ToString::to_string).unwrap_or_default(),
             step: step.to_string(),
         })
@@ -182,7 +182,7 @@ impl Machine<'_> {
     }
 
     fn take_notified(&mut self, step: &StepRunId) {
-        let Some(slot) = fold::locate(&self.draft, step) else { return };
+        let Some(slot) = fold::locate(&self.draft, step.as_str()) else { return };
         let waits = self.draft.step_at(slot).is_some_and(|step| step.waits_for == Some(WaitsFor::Alert));
         if waits && !self.is_over() {
             self.succeed(slot, None);
@@ -190,7 +190,7 @@ impl Machine<'_> {
     }
 
     fn take_stored(&mut self, step: &StepRunId, attempt: u32, result: Result<Output, Failure>) {
-        let Some(slot) = fold::locate(&self.draft, step) else { return };
+        let Some(slot) = fold::locate(&self.draft, step.as_str()) else { return };
         let Some(state) = self.draft.step_at(slot) else { return };
         let waits = matches!(state.waits_for, Some(WaitsFor::Artifact { .. })) && state.attempts == attempt;
         if !waits || self.is_over() || state.status.is_terminal() {

@@ -18,8 +18,6 @@ mod timer;
 
 use std::{collections::VecDeque, sync::Arc};
 
-use jiff::Timestamp;
-
 use super::{
     Resolution, Run, RunEvent, StepKind, StepStatus, StoredEvent, WaitsFor, Workflow,
     draft::{Changes, Draft},
@@ -398,10 +396,9 @@ impl<'a> Machine<'a> {
     }
 
     fn finish(self) -> Transition {
-        let at: Timestamp = self.facts.now;
         let (events, changes) = self.draft.finish();
         Transition {
-            events: events.into_iter().map(|event| StoredEvent { at, event }).collect(),
+            events,
             records: self.records,
             effects: self.effects.into_iter().map(|(_, effect)| effect).collect(),
             changes: Box::new(changes),

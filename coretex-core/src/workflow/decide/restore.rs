@@ -58,7 +58,7 @@ impl Run {
     pub fn restore_from(&self, from: Option<&StepRunId>) -> Result<RestoredState, RestoreError> {
         let mut cut = Cut::default();
         if let Some(from) = from {
-            let slot = fold::locate(self, from).ok_or_else(|| RestoreError::UnknownStep {
+            let slot = fold::locate(self, from.as_str()).ok_or_else(|| RestoreError::UnknownStep {
                 run: self.id().map(ToString::to_string).unwrap_or_default(),
                 step: from.to_string(),
             })?;

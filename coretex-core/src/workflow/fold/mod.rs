@@ -47,7 +47,7 @@ pub(super) trait RunMut {
 
 /// Folds `event`, which happened at `at`, into `run`.
 pub(super) fn evolve(run: &mut impl RunMut, at: Timestamp, event: &RunEvent) {
-    let slot = event.step().and_then(|step| locate(run, step));
+    let slot = event.step().and_then(|step| locate(run, step.as_str()));
     evolve_at(run, at, event, slot);
 }
 

@@ -56,11 +56,11 @@ pub(in crate::workflow) fn slots_of(run: &impl RunMut, block: usize) -> std::ops
     found.unwrap_or(0..0)
 }
 
-/// Where the step run `id` lies.
-pub(in crate::workflow) fn locate(run: &impl RunMut, id: &StepRunId) -> Option<usize> {
+/// Where the step run lies whose id is `id`.
+pub(in crate::workflow) fn locate(run: &impl RunMut, id: &str) -> Option<usize> {
     let workflow = run.workflow();
-    let indices = id.indices()?;
-    let position = workflow.position_of_run(id.step(), indices.len())?;
+    let (step, indices) = StepRunId::split(id)?;
+    let position = workflow.position_of_run(step, indices.len())?;
     slot_of(run, workflow, position, &indices)
 }
 

@@ -106,7 +106,9 @@ pub(super) fn switched(run: &mut impl RunMut, at: Timestamp, slot: usize, cases:
 fn finish(run: &mut impl RunMut, at: Timestamp, slot: usize, output: Option<&Arc<Value>>) {
     let seq = run.core().seq;
     let position = run.step_at(slot).map_or(0, StepRun::position);
-    let undoable = run.workflow().steps().get(position).is_some_and(|step| step.compensation.is_some());
+    let step = run.workflow().steps().get(position);
+    let undoable = step.is_some_and(|step| step.compensation.is_some());
+    let is_written = step.is_some_and(|step| step.output_path.is_some());
     let mut written = None;
     with_step(run, slot, |step| {
         end(step, StepStatus::Succeeded, at, None);
@@ -119,9 +121,13 @@ fn finish(run: &mut impl RunMut, at: Timestamp, slot: usize, output: Option<&Arc
         if undoable {
             step.done_at = seq;
         }
-        written.clone_from(&step.output);
+        if is_written {
+            written.clone_from(&step.output);
+        }
     });
-    write_context(run, position, written);
+    if let Some(output) = written {
+        write_context(run, position, &output);
+    }
 }
 
 /// The step run failed for good.
@@ -144,10 +150,15 @@ pub(super) fn failed(run: &mut impl RunMut, at: Timestamp, slot: usize, status: 
 
 /// Tells the steps that wait for the one at `slot` how it ended.
 pub(super) fn release(run: &mut impl RunMut, slot: usize, how: Release<'_>) {
-    let workflow = run.workflow().clone();
-    let Some(step) = run.step_at(slot).and_then(|state| workflow.steps().get(state.position())) else { return };
-    for edge in &step.dependents {
-        let Some(target) = workflow.steps().get(edge.to) else { continue };
+    let Some(position) = run.step_at(slot).map(StepRun::position) else { return };
+    for n in 0.. {
+        // Looked up for each edge, rather than held: all runs share the definition, and counting a reference to it
+        // would have the cores wait for each other.
+        let steps = run.workflow().steps();
+        let Some((step, edge)) = steps.get(position).and_then(|step| Some((step, step.dependents.get(n)?))) else {
+            return;
+        };
+        let Some(target) = steps.get(edge.to) else { continue };
         let is_taken = match (how, edge.kind) {
             (Release::Done(Some(chosen)), EdgeKind::Choice) => chosen.iter().any(|id| **id == *target.id.as_str()),
             (Release::Done(_) | Release::Gate, EdgeKind::Success) => true,
@@ -168,13 +179,12 @@ pub(super) fn release(run: &mut impl RunMut, slot: usize, how: Release<'_>) {
     }
 }
 
-fn write_context(run: &mut impl RunMut, position: usize, output: Option<Output>) {
+fn write_context(run: &mut impl RunMut, position: usize, output: &Output) {
     let workflow = run.workflow().clone();
-    let path = workflow.steps().get(position).and_then(|step| step.output_path.as_ref());
-    let Some((path, output)) = path.zip(output) else { return };
+    let Some(path) = workflow.steps().get(position).and_then(|step| step.output_path.as_ref()) else { return };
     let context = Arc::make_mut(&mut run.core_mut().context);
     // The path was checked with the definition; what it cannot be written over stays as it is.
-    let _unwritable = path.set(context, shown(&output));
+    let _unwritable = path.set(context, shown(output));
 }
 
 /// An output as it stands in a value: itself, or the pointer to it.

@@ -280,7 +280,7 @@ impl Run {
     }
 
     pub(in crate::workflow) fn find(&self, id: &str) -> Option<usize> {
-        fold::locate(self, &StepRunId::parse(id).ok()?)
+        fold::locate(self, id)
     }
 
     /// Its step runs: those of the workflow's own steps in the order of their ids, then those of groups in the order in
