@@ -315,19 +315,21 @@ impl Copy<'_> {
         match step.status {
             _ if self.cut.path.contains(&slot) => Fate::Open,
             StepStatus::Succeeded | StepStatus::Skipped => Fate::Keep,
-            _ if begun => Fate::Open,
             // Inside of a group that is kept, what was tolerated is kept too.
             status if status.is_terminal() && self.is_in_kept_group(step) => Fate::Keep,
+            _ if begun => Fate::Open,
             _ => Fate::Again,
         }
     }
 
+    /// Whether one of the groups around the step run succeeded, and is not gone into again.
     fn is_in_kept_group(&self, step: &StepRun) -> bool {
-        let holder = self.old.blocks.get(step.block as usize).and_then(|block| block.holder);
-        holder.is_some_and(|holder| {
-            !self.cut.path.contains(&(holder as usize))
-                && self.old.steps.get(holder as usize).is_some_and(|step| step.status == StepStatus::Succeeded)
-        })
+        let around = |step: &StepRun| {
+            let holder = self.old.blocks.get(step.block as usize)?.holder? as usize;
+            Some((holder, self.old.steps.get(holder)?))
+        };
+        std::iter::successors(around(step), |(_, holder)| around(holder))
+            .any(|(slot, holder)| !self.cut.path.contains(&slot) && holder.status == StepStatus::Succeeded)
     }
 
     /// As if nothing had happened to the step run.
