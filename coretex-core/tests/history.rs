@@ -129,6 +129,31 @@ steps:
 }
 
 #[test]
+fn what_a_kept_group_tolerated_stays_as_it_was() {
+    let text = "
+id: w
+steps:
+  both:
+    type: parallel
+    steps:
+      list: {topic: job.once, for_each: '[1]', continue_on_error: true}
+      other: {topic: job.echo}
+  after: {topic: job.echo, depends_on: [both]}";
+    tell(text, async |plane| {
+        let first = plane.start("w", json!({})).await?;
+        let end = plane.run_to_end(&first).await?;
+        assert_eq!(end.status(), RunStatus::Succeeded);
+        let second = rerun(plane, &first, RerunRequest::new().from_step(step("after"))).await?;
+        let end = plane.run_to_end(&second).await?;
+        assert_eq!(dispatched(plane, &second), ["after@1"]);
+        let status = |id| end.step(id).map(|step| step.status);
+        assert_eq!((end.status(), status("both")), (RunStatus::Succeeded, Some(StepStatus::Succeeded)));
+        assert_eq!((status("list"), status("list[0]")), (Some(StepStatus::Failed), Some(StepStatus::Failed)));
+        Ok(())
+    });
+}
+
+#[test]
 fn a_loop_goes_on_from_an_iteration_and_forgets_those_behind() {
     let text = "
 id: w
