@@ -68,10 +68,11 @@ fn a_flipped_bit_anywhere_is_named_or_without_effect() {
 #[test]
 fn a_flipped_bit_in_the_last_record_is_named() {
     let (disk, history) = crashed();
+    // How full the newest segment is depends on which writes shared a group; it may hold one short record only.
     let path = files(&disk).into_iter().rfind(|path| path.starts_with("/data/journal")).unwrap();
     let content = disk.content(&path).unwrap();
     let end = content.iter().rposition(|byte| *byte != 0).unwrap();
-    for back in 1..300 {
+    for back in 1..300.min(end + 1) {
         let fork = disk.fork(0);
         let mut damaged = content.clone();
         damaged[end - back] ^= 4;
