@@ -315,7 +315,8 @@ fn checksum(bytes: &[u8], lsn: u64, store: u64) -> u32 {
 
 /// Whether the last of the segments was made but never used. A segment is made, then the one before is sealed, then
 /// it is used: when power is lost in between, the last one is empty, or even its header is incomplete, and the one
-/// before, which has no seal, goes on.
+/// before, which has no seal, goes on. Every group before it was durable by then: one before that ends sooner than
+/// the last one's name says is damaged.
 pub(super) fn last_is_unborn(place: &Place, found: &[u64]) -> Result<bool, StoreError> {
     let [.., previous, last] = *found else { return Ok(false) };
     let path = place.dir.join(segment_name(last));
@@ -328,7 +329,7 @@ pub(super) fn last_is_unborn(place: &Place, found: &[u64]) -> Result<bool, Store
     let segment = Segment { place, path: &path, file: &*file, first: previous };
     // Walked as if it were the last one: then a missing seal is no error, and a seal is one.
     match segment.walk(true, &mut |_, _| Ok(())) {
-        Ok(_) => Ok(true),
+        Ok(end) => Ok(end.next_lsn == last),
         Err(error) if error.kind() == StoreErrorKind::Corrupt => Ok(false),
         Err(error) => Err(error),
     }
