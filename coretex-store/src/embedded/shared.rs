@@ -62,7 +62,12 @@ impl Shared {
     /// Ends all reading and watching; gives back the data, to be dropped when nobody reads it.
     pub(super) fn shut(&self, why: StoreError) -> Option<Layers> {
         self.watchers().clear();
-        std::mem::replace(&mut *self.write(), Err(why)).ok()
+        let mut layers = self.write();
+        // The first reason stays.
+        if layers.is_err() {
+            return None;
+        }
+        std::mem::replace(&mut *layers, Err(why)).ok()
     }
 
     fn watchers(&self) -> MutexGuard<'_, Vec<(String, ChangeSender)>> {

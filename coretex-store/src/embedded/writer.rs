@@ -104,6 +104,9 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<thread::Joi
 }
 
 fn closed_by(error: &StoreError) -> StoreError {
+    if error.kind() == StoreErrorKind::Closed {
+        return error.clone();
+    }
     StoreError::closed(format!("the store closed itself after a failure ({error}); open it again"))
         .with_source(error.clone())
 }
@@ -116,9 +119,10 @@ fn checkpoints(shared: &Shared, base: &Base, place: &Place, jobs: &mpsc::Receive
         });
         if let Err(error) = &result {
             tracing::error!(%error, "the embedded store closes itself: a checkpoint failed");
+            // First nobody may read, then writers may know.
+            drop(shared.shut(closed_by(error)));
             // The writer learns of it when it next looks, and answers what waits.
             shared.queue.close(closed_by(error), Some(Request::Stop));
-            drop(shared.shut(closed_by(error)));
         }
         drop(memory);
         shared.checkpoint_ends(result);
