@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use coretex_core::{
-    job::{RunId, StepRunId},
+    job::{RunId, StepRunId, WorkflowId},
     policy::Outcome,
-    runtime::{PlaneError, RerunRequest, StartRequest},
-    testing::{Reply, TestPlane, policy_fn},
+    runtime::{PlaneError, RerunRequest, RunQuery, StartRequest},
+    testing::{FaultPlan, Reply, TestPlane, policy_fn},
     workflow::{RunStatus, StepStatus, WaitCause, Workflow},
 };
 use serde_json::{Value, json};
@@ -304,7 +304,7 @@ output: '${steps.sub.output}'";
         .workflow(other)
         .workflow(text)
         .run(async |plane| {
-            let request = StartRequest::new(coretex_core::job::WorkflowId::parse("w").unwrap(), json!({})).dry_run();
+            let request = StartRequest::new(WorkflowId::parse("w").unwrap(), json!({})).dry_run();
             let run = plane.start_with(request).await.unwrap();
             let end = plane.run_to_end(&run).await.unwrap();
             assert_eq!((end.status(), end.is_dry_run()), (RunStatus::Succeeded, true));
@@ -314,4 +314,81 @@ output: '${steps.sub.output}'";
             assert!(plane.plane().unwrap().blobs().list("", None, 10).await.unwrap().is_empty());
         })
         .unwrap();
+}
+
+/// Runs other than `first`.
+async fn others(plane: &TestPlane, first: &RunId) -> Result<Vec<String>, PlaneError> {
+    let runs = plane.ask(async |p| p.runs(plane.principal(), RunQuery::default()).await).await?;
+    Ok(runs.items.into_iter().map(|run| run.id).filter(|id| *id != first.as_str()).collect())
+}
+
+#[test]
+fn a_repeated_rerun_under_one_key_is_one_run() {
+    let text = "id: w\nsteps:\n  a: {topic: job.echo}\n  b: {topic: job.echo, depends_on: [a]}";
+    tell(text, async |plane| {
+        let first = plane.start("w", json!({})).await?;
+        plane.run_to_end(&first).await?;
+        let keyed = || RerunRequest::new().from_step(step("b")).idempotency_key("k");
+        // Both at once: neither finds the other's run when it looks.
+        let (one, two) = (rerun(plane, &first, keyed()), rerun(plane, &first, keyed()));
+        let (one, two) = futures::join!(one, two);
+        let (one, two) = (one?, two?);
+        assert_eq!(one, two);
+        assert_eq!(others(plane, &first).await?, [one.as_str()]);
+        assert_eq!(dispatched(plane, &one), ["b@1"]);
+        // The answer stays, whatever becomes of the run that it goes on from.
+        assert_eq!(rerun(plane, &first, keyed().from_step(step("nowhere"))).await?, one);
+        plane.run_to_end(&one).await?;
+        plane.ask(async |p| p.delete_run(plane.principal(), &first).await).await?;
+        assert_eq!(rerun(plane, &first, keyed()).await?, one);
+        // Starts know the same keys.
+        let start = StartRequest::new(WorkflowId::parse("w")?, json!({})).idempotency_key("k");
+        assert_eq!(plane.start_with(start).await?, one);
+        let bad = rerun(plane, &one, RerunRequest::new().idempotency_key("a\u{7}")).await.unwrap_err();
+        assert_eq!(bad.code(), "idempotency_key_invalid");
+        // After a week it is free again.
+        plane.advance(Duration::from_secs(8 * 24 * 3600)).await;
+        assert_ne!(rerun(plane, &one, keyed()).await?, one);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_crash_at_any_commit_leaves_one_rerun_of_one_key() {
+    let text = "id: w\nsteps:\n  a: {topic: job.echo}\n  b: {topic: job.echo, depends_on: [a]}";
+    for request in [RerunRequest::new().from_step(step("b")), RerunRequest::new().at_event(2)] {
+        for commit in 1..16 {
+            let faults = FaultPlan::new(1).crash_after(commit).arm();
+            TestPlane::builder()
+                .workflow(text)
+                .worker("job.echo", Reply::succeed(json!(1)))
+                .faults(&faults)
+                .run(async |plane| {
+                    let first = plane.start("w", json!({})).await.unwrap();
+                    plane.run_to_end(&first).await.unwrap();
+                    let one = rerun(plane, &first, request.clone().idempotency_key("k")).await.unwrap();
+                    let again = rerun(plane, &first, request.clone().idempotency_key("k")).await.unwrap();
+                    assert_eq!(one, again, "after commit {commit}");
+                    assert_eq!(others(plane, &first).await.unwrap(), [one.as_str()], "after commit {commit}");
+                    assert_eq!(plane.run_to_end(&one).await.unwrap().status(), RunStatus::Succeeded);
+                })
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_id_of_one_rerun_is_not_taken_for_another() {
+    let text = "id: w\nsteps:\n  a: {topic: job.echo}\n  b: {topic: job.echo, depends_on: [a]}";
+    tell(text, async |plane| {
+        let first = plane.start("w", json!({})).await?;
+        plane.run_to_end(&first).await?;
+        let mine = || RerunRequest::new().run_id(RunId::parse("mine").unwrap());
+        let one = rerun(plane, &first, mine().from_step(step("b"))).await?;
+        assert_eq!(rerun(plane, &first, mine().from_step(step("b"))).await?, one);
+        for other in [mine(), mine().from_step(step("a"))] {
+            assert_eq!(rerun(plane, &first, other).await.unwrap_err().code(), "run_exists");
+        }
+        Ok(())
+    });
 }
