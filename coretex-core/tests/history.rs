@@ -230,6 +230,7 @@ id: w
 steps:
   ask: {type: approval, timeout_sec: 90}
   wait: {type: delay, delay: 1h}
+  morning: {type: delay, delay_next: {time: '09:00', days: [mon-fri], time_zone: Europe/Berlin}}
   sig: {type: signal}
   job: {topic: job.never}
   form: {type: input}
@@ -241,7 +242,10 @@ steps:
         let waits = inner.why(plane.principal(), &run).await?;
         let of = |id: &str| waits.iter().find(|wait| wait.step_id.as_ref().is_some_and(|step| step.as_str() == id));
         assert!(matches!(&of("ask").unwrap().cause, WaitCause::Approval { until: Some(_), .. }));
-        assert!(matches!(&of("wait").unwrap().cause, WaitCause::Timer { .. }));
+        assert!(matches!(&of("wait").unwrap().cause, WaitCause::Timer { rule: Some(rule), .. } if &**rule == "1h"));
+        let WaitCause::Timer { until, rule: Some(rule) } = &of("morning").unwrap().cause else { panic!("{waits:?}") };
+        assert_eq!(&**rule, "the next 09:00 on mon-fri in Europe/Berlin");
+        assert_eq!(until.to_string(), "2030-01-01T08:00:00Z");
         assert!(matches!(&of("sig").unwrap().cause, WaitCause::Signal { name, .. } if name == "sig"));
         assert!(matches!(&of("form").unwrap().cause, WaitCause::Data { .. }));
         assert!(matches!(&of("job").unwrap().cause, WaitCause::Pool { .. } | WaitCause::Worker { .. }));
@@ -249,7 +253,7 @@ steps:
             matches!(&of("after").unwrap().cause, WaitCause::Steps { steps } if *steps == [step("ask"), step("wait")])
         );
         let of_run = waits.iter().filter(|wait| wait.step_id.is_none()).count();
-        assert_eq!(of_run, 5, "the run waits for what its steps wait for outside of it");
+        assert_eq!(of_run, 6, "the run waits for what its steps wait for outside of it");
         inner.cancel_run(plane.principal(), &run, "enough").await?;
         assert_eq!(plane.run_to_end(&run).await?.status(), RunStatus::Cancelled);
         assert_eq!(inner.why(plane.principal(), &run).await?, []);
@@ -266,7 +270,8 @@ steps:
   big: {topic: job.big}
   small: {topic: job.small}
   yes: {type: approval, depends_on: [big, small]}
-  items: {topic: job.item, for_each: input.l, depends_on: ['yes']}";
+  wait: {type: delay, delay_next: {cron: '0 9 * * 1-5'}, depends_on: ['yes']}
+  items: {topic: job.item, for_each: input.l, depends_on: [wait]}";
     let policy = policy_fn("plan", |request| match request.topic {
         "job.big" => Outcome::Deny,
         "job.small" => Outcome::RequireApproval,
@@ -278,9 +283,10 @@ steps:
             let workflow = Workflow::parse("w.yaml", text).unwrap();
             let plan = plane.plane().unwrap().plan(plane.principal(), &workflow, None);
             let order: Vec<(&str, usize)> = plan.steps.iter().map(|step| (step.step_id.as_str(), step.level)).collect();
-            assert_eq!(order, [("pick", 0), ("big", 1), ("small", 1), ("yes", 2), ("items", 3)]);
+            assert_eq!(order, [("pick", 0), ("big", 1), ("small", 1), ("yes", 2), ("wait", 3), ("items", 4)]);
             assert_eq!(plan.approvals, ["small", "yes"]);
             assert!(plan.blocked.contains_key("big"));
+            assert_eq!(plan.steps[4].delay.as_deref(), Some("the next time of `0 9 * * 1-5` in UTC"));
             let items = plan.steps.last().unwrap();
             assert_eq!((items.kind.as_str(), items.topic.as_deref()), ("for_each", Some("job.item")));
             assert_eq!(items.pool.as_deref(), Some("default"));
