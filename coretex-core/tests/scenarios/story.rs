@@ -9,13 +9,7 @@ use super::world::End;
 
 /// The story of a run: how it ended, its steps, what else there was, and its timeline as `second kind step status`, with
 /// the code, reason or choice that the line carries. Seconds count from `began`.
-pub(crate) fn tell(
-    run: &Run,
-    end: &End,
-    extra: &[String],
-    timeline: &[TimelineEvent],
-    began: Timestamp,
-) -> String {
+pub(crate) fn tell(run: &Run, end: &End, extra: &[String], timeline: &[TimelineEvent], began: Timestamp) -> String {
     let mut story = String::new();
     let last = timeline.last().map_or(began, |line| line.time);
     let mut head = format!("{} after {} s", end.status, since(began, last));

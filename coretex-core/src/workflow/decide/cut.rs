@@ -6,11 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::workflow::{
-    Run, Step, StepRun, StepStatus,
-    definition::EdgeKind,
-    fold::of_step,
-};
+use crate::workflow::{Run, Step, StepRun, StepStatus, definition::EdgeKind, fold::of_step};
 
 /// What becomes of a step run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -173,11 +173,7 @@ pub(super) fn release(run: &mut impl RunMut, slot: usize, how: Release<'_>) {
 }
 
 /// How a step run ended; `taken` is what it chose if it is of a switch. `None` when it has not ended.
-pub(in crate::workflow) fn how_ended<'a>(
-    step: &Step,
-    state: &StepRun,
-    taken: &'a [Arc<str>],
-) -> Option<Release<'a>> {
+pub(in crate::workflow) fn how_ended<'a>(step: &Step, state: &StepRun, taken: &'a [Arc<str>]) -> Option<Release<'a>> {
     match state.status {
         StepStatus::Succeeded if matches!(step.kind, StepKind::Switch { .. }) => Some(Release::Done(Some(taken))),
         StepStatus::Succeeded => Some(Release::Done(None)),
