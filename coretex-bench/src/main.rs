@@ -1,8 +1,9 @@
-//! `coretex-bench WORKLOAD --concurrency N --seconds S --store memory|DIR --json`
+//! `coretex-bench WORKLOAD|baseline --concurrency N --seconds S --store memory|DIR --json`
 //!
 //! Runs one workload against a control plane in this process, beside the raw limits of the same machine at the same
 //! time, and prints ratios: absolute figures of a shared machine say little.
 
+mod baseline;
 mod raw;
 mod workload;
 
@@ -35,9 +36,11 @@ enum Workload {
     W5,
     /// 10,000 parked runs: half a long delay, half an approval.
     W6,
+    /// The first three over memory, and over the directory given, beside the stored baseline.
+    Baseline,
 }
 
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(about = "Measures coretex against the raw limits of this machine")]
 struct Args {
     /// Which workload.
@@ -59,6 +62,13 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if args.workload == Workload::Baseline {
+        let ratios = runtime.block_on(baseline::compare(&args))?;
+        if args.json {
+            println!("{}", Value::Object(ratios));
+        }
+        return Ok(());
+    }
     let figures = runtime.block_on(measure(&args))?;
     if args.json {
         println!("{}", Value::Object(figures));
@@ -98,6 +108,7 @@ async fn measure(args: &Args) -> anyhow::Result<Map<String, Value>> {
         }
         Workload::W5 => workload::recovery(store.clone(), 1_000).await?,
         Workload::W6 => workload::parked(store.clone(), 10_000).await?,
+        Workload::Baseline => anyhow::bail!("`baseline` is not one workload"),
     };
     let cpu = raw::cpu_seconds() - cpu;
     figures.extend(result.figures);

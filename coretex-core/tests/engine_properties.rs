@@ -23,9 +23,9 @@ use std::{
 };
 
 use coretex_core::{
-    job::JobInput,
+    job::{JobInput, StepRunId},
     testing::Rng,
-    workflow::{ChildEnd, Run, RunEffect, RunInput, RunStatus, StepStatus, WaitsFor, Workflow},
+    workflow::{ChildEnd, Origin, Run, RunEffect, RunInput, RunStatus, StartRun, StepStatus, WaitsFor, Workflow},
 };
 use serde_json::{Map, Value, json};
 
@@ -294,4 +294,66 @@ fn a_dry_run_has_no_effects_and_ends_by_itself() {
             }
         });
     }
+}
+
+/// A run that goes on from `walk` as it was after a random event, perhaps from a random step that had begun, with the
+/// state that it took over; `None` where the step is no place to begin.
+fn go_on<'a>(walk: &Walk<'_>, world: &'a World, mood: Mood, rng: &mut Rng) -> Option<(Walk<'a>, Run)> {
+    let workflow = walk.run.workflow();
+    let fold = |events: &[coretex_core::workflow::StoredEvent]| {
+        let mut run = Run::new(workflow.clone());
+        run.replay(events);
+        run
+    };
+    let old = fold(&walk.log[..1 + rng.below(walk.log.len() as u64) as usize]);
+    let begun: Vec<StepRunId> = old.steps().map(|(id, _)| id).collect();
+    let from = if rng.chance(500) { rng.pick(&begun).cloned() } else { None };
+    let state = Arc::new(old.restore_from(from.as_ref()).ok()?);
+    let id = old.id().unwrap().clone();
+    let origin = Arc::new(Origin { run: id.clone(), at: old.head(), step: from });
+    let begin = StartRun { restored: Some((origin, Some(state))), ..StartRun::new(id, old.input(), "test".into()) };
+    let (again, _) = Walk::begin(workflow, world, mood, begin);
+    let taken_over = fold(&again.log[..2]);
+    Some((again, taken_over))
+}
+
+#[test]
+fn a_run_that_goes_on_from_another_ends_and_keeps_nothing_made_of_what_is_made_again() {
+    let world = World::new(Mood::Wild);
+    each("a_run_that_goes_on_from_another_ends", |_, rng| {
+        let workflow = wild(rng);
+        let (mut walk, _) = Walk::start(&workflow, &world, Mood::Wild, rng.below(8), false);
+        walk.finish(rng, |_, _, _| {});
+        for _ in 0..4 {
+            let Some((mut again, taken_over)) = go_on(&walk, &world, Mood::Wild, rng) else { continue };
+            let ended = |id: &str| taken_over.step(id).is_some_and(|step| step.status.is_terminal());
+            for (id, step) in &workflow.spec().steps {
+                let missing: Vec<_> = step.depends_on.iter().filter(|dep| !ended(dep)).collect();
+                assert!(!ended(id) || missing.is_empty(), "`{id}` is kept, and {missing:?} run anew");
+            }
+            let kept: Vec<StepRunId> =
+                taken_over.steps().filter(|(_, step)| step.status.is_terminal()).map(|(id, _)| id).collect();
+            again.finish(rng, |_, _, _| {});
+            let touched = |id: &StepRunId| again.log[2..].iter().any(|event| event.event.step() == Some(id));
+            assert!(!kept.iter().any(touched), "what is kept is not touched");
+            assert!(again.run.steps().all(|(_, step)| step.status.is_terminal()));
+        }
+    });
+}
+
+#[test]
+fn a_run_that_goes_on_from_another_ends_as_that_one_where_nobody_fails() {
+    let world = World::new(Mood::Calm);
+    each("a_run_that_goes_on_from_another_ends_as_that_one", |_, rng| {
+        let workflow = calm(rng);
+        let (mut walk, _) = Walk::start(&workflow, &world, Mood::Calm, rng.below(6), false);
+        walk.finish(rng, |_, _, _| {});
+        for _ in 0..4 {
+            let Some((mut again, _)) = go_on(&walk, &world, Mood::Calm, rng) else { continue };
+            again.finish(rng, |_, _, _| {});
+            let (end, other) = (end_of(&walk.run), end_of(&again.run));
+            let differ: Vec<_> = end.2.iter().zip(&other.2).filter(|(a, b)| a != b).collect();
+            assert!(end == other, "{:?} {:?} {differ:?}\n{}", end.1, other.1, json!(workflow.spec()));
+        }
+    });
 }

@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use coretex_core::{
-    job::{RunId, StepRunId},
+    job::{RunId, StepRunId, WorkflowId},
     policy::Outcome,
-    runtime::{PlaneError, RerunRequest, StartRequest},
-    testing::{Reply, TestPlane, policy_fn},
+    runtime::{PlaneError, RerunRequest, RunQuery, StartRequest},
+    testing::{FaultPlan, Reply, TestPlane, policy_fn},
     workflow::{RunStatus, StepStatus, WaitCause, Workflow},
 };
 use serde_json::{Value, json};
@@ -230,6 +230,7 @@ id: w
 steps:
   ask: {type: approval, timeout_sec: 90}
   wait: {type: delay, delay: 1h}
+  morning: {type: delay, delay_next: {time: '09:00', days: [mon-fri], time_zone: Europe/Berlin}}
   sig: {type: signal}
   job: {topic: job.never}
   form: {type: input}
@@ -241,7 +242,10 @@ steps:
         let waits = inner.why(plane.principal(), &run).await?;
         let of = |id: &str| waits.iter().find(|wait| wait.step_id.as_ref().is_some_and(|step| step.as_str() == id));
         assert!(matches!(&of("ask").unwrap().cause, WaitCause::Approval { until: Some(_), .. }));
-        assert!(matches!(&of("wait").unwrap().cause, WaitCause::Timer { .. }));
+        assert!(matches!(&of("wait").unwrap().cause, WaitCause::Timer { rule: Some(rule), .. } if &**rule == "1h"));
+        let WaitCause::Timer { until, rule: Some(rule) } = &of("morning").unwrap().cause else { panic!("{waits:?}") };
+        assert_eq!(&**rule, "the next 09:00 on mon-fri in Europe/Berlin");
+        assert_eq!(until.to_string(), "2030-01-01T08:00:00Z");
         assert!(matches!(&of("sig").unwrap().cause, WaitCause::Signal { name, .. } if name == "sig"));
         assert!(matches!(&of("form").unwrap().cause, WaitCause::Data { .. }));
         assert!(matches!(&of("job").unwrap().cause, WaitCause::Pool { .. } | WaitCause::Worker { .. }));
@@ -249,7 +253,7 @@ steps:
             matches!(&of("after").unwrap().cause, WaitCause::Steps { steps } if *steps == [step("ask"), step("wait")])
         );
         let of_run = waits.iter().filter(|wait| wait.step_id.is_none()).count();
-        assert_eq!(of_run, 5, "the run waits for what its steps wait for outside of it");
+        assert_eq!(of_run, 6, "the run waits for what its steps wait for outside of it");
         inner.cancel_run(plane.principal(), &run, "enough").await?;
         assert_eq!(plane.run_to_end(&run).await?.status(), RunStatus::Cancelled);
         assert_eq!(inner.why(plane.principal(), &run).await?, []);
@@ -266,7 +270,8 @@ steps:
   big: {topic: job.big}
   small: {topic: job.small}
   yes: {type: approval, depends_on: [big, small]}
-  items: {topic: job.item, for_each: input.l, depends_on: ['yes']}";
+  wait: {type: delay, delay_next: {cron: '0 9 * * 1-5'}, depends_on: ['yes']}
+  items: {topic: job.item, for_each: input.l, depends_on: [wait]}";
     let policy = policy_fn("plan", |request| match request.topic {
         "job.big" => Outcome::Deny,
         "job.small" => Outcome::RequireApproval,
@@ -278,9 +283,10 @@ steps:
             let workflow = Workflow::parse("w.yaml", text).unwrap();
             let plan = plane.plane().unwrap().plan(plane.principal(), &workflow, None);
             let order: Vec<(&str, usize)> = plan.steps.iter().map(|step| (step.step_id.as_str(), step.level)).collect();
-            assert_eq!(order, [("pick", 0), ("big", 1), ("small", 1), ("yes", 2), ("items", 3)]);
+            assert_eq!(order, [("pick", 0), ("big", 1), ("small", 1), ("yes", 2), ("wait", 3), ("items", 4)]);
             assert_eq!(plan.approvals, ["small", "yes"]);
             assert!(plan.blocked.contains_key("big"));
+            assert_eq!(plan.steps[4].delay.as_deref(), Some("the next time of `0 9 * * 1-5` in UTC"));
             let items = plan.steps.last().unwrap();
             assert_eq!((items.kind.as_str(), items.topic.as_deref()), ("for_each", Some("job.item")));
             assert_eq!(items.pool.as_deref(), Some("default"));
@@ -304,7 +310,7 @@ output: '${steps.sub.output}'";
         .workflow(other)
         .workflow(text)
         .run(async |plane| {
-            let request = StartRequest::new(coretex_core::job::WorkflowId::parse("w").unwrap(), json!({})).dry_run();
+            let request = StartRequest::new(WorkflowId::parse("w").unwrap(), json!({})).dry_run();
             let run = plane.start_with(request).await.unwrap();
             let end = plane.run_to_end(&run).await.unwrap();
             assert_eq!((end.status(), end.is_dry_run()), (RunStatus::Succeeded, true));
@@ -314,4 +320,81 @@ output: '${steps.sub.output}'";
             assert!(plane.plane().unwrap().blobs().list("", None, 10).await.unwrap().is_empty());
         })
         .unwrap();
+}
+
+/// Runs other than `first`.
+async fn others(plane: &TestPlane, first: &RunId) -> Result<Vec<String>, PlaneError> {
+    let runs = plane.ask(async |p| p.runs(plane.principal(), RunQuery::default()).await).await?;
+    Ok(runs.items.into_iter().map(|run| run.id).filter(|id| *id != first.as_str()).collect())
+}
+
+#[test]
+fn a_repeated_rerun_under_one_key_is_one_run() {
+    let text = "id: w\nsteps:\n  a: {topic: job.echo}\n  b: {topic: job.echo, depends_on: [a]}";
+    tell(text, async |plane| {
+        let first = plane.start("w", json!({})).await?;
+        plane.run_to_end(&first).await?;
+        let keyed = || RerunRequest::new().from_step(step("b")).idempotency_key("k");
+        // Both at once: neither finds the other's run when it looks.
+        let (one, two) = (rerun(plane, &first, keyed()), rerun(plane, &first, keyed()));
+        let (one, two) = futures::join!(one, two);
+        let (one, two) = (one?, two?);
+        assert_eq!(one, two);
+        assert_eq!(others(plane, &first).await?, [one.as_str()]);
+        assert_eq!(dispatched(plane, &one), ["b@1"]);
+        // The answer stays, whatever becomes of the run that it goes on from.
+        assert_eq!(rerun(plane, &first, keyed().from_step(step("nowhere"))).await?, one);
+        plane.run_to_end(&one).await?;
+        plane.ask(async |p| p.delete_run(plane.principal(), &first).await).await?;
+        assert_eq!(rerun(plane, &first, keyed()).await?, one);
+        // Starts know the same keys.
+        let start = StartRequest::new(WorkflowId::parse("w")?, json!({})).idempotency_key("k");
+        assert_eq!(plane.start_with(start).await?, one);
+        let bad = rerun(plane, &one, RerunRequest::new().idempotency_key("a\u{7}")).await.unwrap_err();
+        assert_eq!(bad.code(), "idempotency_key_invalid");
+        // After a week it is free again.
+        plane.advance(Duration::from_secs(8 * 24 * 3600)).await;
+        assert_ne!(rerun(plane, &one, keyed()).await?, one);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_crash_at_any_commit_leaves_one_rerun_of_one_key() {
+    let text = "id: w\nsteps:\n  a: {topic: job.echo}\n  b: {topic: job.echo, depends_on: [a]}";
+    for request in [RerunRequest::new().from_step(step("b")), RerunRequest::new().at_event(2)] {
+        for commit in 1..16 {
+            let faults = FaultPlan::new(1).crash_after(commit).arm();
+            TestPlane::builder()
+                .workflow(text)
+                .worker("job.echo", Reply::succeed(json!(1)))
+                .faults(&faults)
+                .run(async |plane| {
+                    let first = plane.start("w", json!({})).await.unwrap();
+                    plane.run_to_end(&first).await.unwrap();
+                    let one = rerun(plane, &first, request.clone().idempotency_key("k")).await.unwrap();
+                    let again = rerun(plane, &first, request.clone().idempotency_key("k")).await.unwrap();
+                    assert_eq!(one, again, "after commit {commit}");
+                    assert_eq!(others(plane, &first).await.unwrap(), [one.as_str()], "after commit {commit}");
+                    assert_eq!(plane.run_to_end(&one).await.unwrap().status(), RunStatus::Succeeded);
+                })
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_id_of_one_rerun_is_not_taken_for_another() {
+    let text = "id: w\nsteps:\n  a: {topic: job.echo}\n  b: {topic: job.echo, depends_on: [a]}";
+    tell(text, async |plane| {
+        let first = plane.start("w", json!({})).await?;
+        plane.run_to_end(&first).await?;
+        let mine = || RerunRequest::new().run_id(RunId::parse("mine").unwrap());
+        let one = rerun(plane, &first, mine().from_step(step("b"))).await?;
+        assert_eq!(rerun(plane, &first, mine().from_step(step("b"))).await?, one);
+        for other in [mine(), mine().from_step(step("a"))] {
+            assert_eq!(rerun(plane, &first, other).await.unwrap_err().code(), "run_exists");
+        }
+        Ok(())
+    });
 }

@@ -6,7 +6,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    ControlPlane, PlaneError, PlaneErrorKind, QueuedQuery, keys::AggregateId, load, shared::Work, start::check_input,
+    ControlPlane, PlaneError, PlaneErrorKind, QueuedQuery,
+    keys::{self, AggregateId},
+    load,
+    shared::Work,
+    start::{check_input, check_key},
 };
 use crate::{
     governance::Principal,
@@ -23,6 +27,7 @@ pub struct RerunRequest {
     pub(super) at: Option<u64>,
     pub(super) input: Option<Arc<Value>>,
     pub(super) run: Option<RunId>,
+    pub(super) idempotency_key: Option<Arc<str>>,
     pub(super) dry_run: bool,
     pub(super) fresh: bool,
 }
@@ -56,9 +61,16 @@ impl RerunRequest {
         self
     }
 
-    /// Gives the new run an id of your own.
+    /// Gives the new run an id of your own. Asking twice starts it once.
     pub fn run_id(mut self, run: RunId) -> Self {
         self.run = Some(run);
+        self
+    }
+
+    /// Starts at most one run under `key` within seven days, per tenant: a repeat is answered with the first run. Keys
+    /// of starts and of reruns are the same keys.
+    pub fn idempotency_key(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.idempotency_key = Some(key.into());
         self
     }
 
@@ -107,12 +119,20 @@ impl ControlPlane {
     }
 
     /// Starts a run that goes on from another one, on the definition that the other pinned. Steps that keep what they
-    /// made are not carried out again. The other run is not changed, whatever its state.
+    /// made are not carried out again. The other run is not changed, whatever its state. A repeat under the same
+    /// idempotency key is answered with the first run, also when the other one has changed since, or is gone.
     ///
     /// # Errors
     /// When there is no such run, step or event, the step waits for one that did not end well (`rerun_impossible`), the
     /// input does not fit, or the store refuses.
     pub async fn rerun(&self, principal: &Principal, id: &RunId, request: RerunRequest) -> Result<RunId, PlaneError> {
+        if let Some(key) = request.idempotency_key.as_deref() {
+            check_key(key)?;
+            let key = keys::idempotency(principal.tenant.as_str(), key);
+            if let Some(first) = load::find(self.shared(), &key).await? {
+                return Ok(RunId::parse(first.id())?);
+            }
+        }
         let old = match request.at {
             Some(seq) => self.run_at(principal, id, seq).await?,
             None => self.run(principal, id).await?,
@@ -131,6 +151,7 @@ impl ControlPlane {
         let start = StartRun {
             team: old.team().into(),
             labels: Arc::new(old.labels().clone()),
+            idempotency_key: request.idempotency_key,
             dry_run: request.dry_run,
             restored: Some((origin, state)),
             ..StartRun::new(new.clone(), input, principal.id.clone())
@@ -159,7 +180,7 @@ impl ControlPlane {
                 Err(_) => Some(false),
             },
         };
-        let stored = self.shared().store.get(&super::keys::run(id.as_str())).await?;
+        let stored = self.shared().store.get(&keys::run(id.as_str())).await?;
         let stored = stored.and_then(|entry| serde_json::from_slice::<RunSummary>(&entry.value).ok());
         let summary_agrees = stored.is_some_and(|stored| stored.status == run.status());
         Ok(ReplayReport { events: run.head(), snapshot_agrees, summary_agrees })

@@ -59,7 +59,7 @@ pub(super) async fn load(
 }
 
 /// The run that an idempotency key names.
-async fn find(shared: &Shared, key: &Key) -> Result<Option<AggregateId>, PlaneError> {
+pub(super) async fn find(shared: &Shared, key: &Key) -> Result<Option<AggregateId>, PlaneError> {
     let entry = shared.store.get(key).await?;
     Ok(entry.and_then(|entry| Some(AggregateId::Run(std::str::from_utf8(&entry.value).ok()?.into()))))
 }

@@ -33,12 +33,7 @@ pub(super) async fn start(
         let message = format!("the run has {} labels; at most {MAX_LABELS} are allowed", request.labels.len());
         return Err(PlaneError::new(PlaneErrorKind::Invalid, "too_many_labels", message));
     }
-    if let Some(key) = &request.idempotency_key
-        && (key.is_empty() || key.len() > 200 || key.chars().any(char::is_control))
-    {
-        let message = "an idempotency key has 1 to 200 bytes and no control characters";
-        return Err(PlaneError::new(PlaneErrorKind::Invalid, "idempotency_key_invalid", message));
-    }
+    request.idempotency_key.as_deref().map(check_key).transpose()?;
     let id = match request.run {
         Some(id) => id,
         None => RunId::parse(&shared.ids.uuid().to_string())?,
@@ -67,6 +62,14 @@ pub(super) async fn workflow_to_start(
         return Err(PlaneError::not_found("workflow", id.as_str()));
     }
     Ok(workflow)
+}
+
+pub(super) fn check_key(key: &str) -> Result<(), PlaneError> {
+    if key.is_empty() || key.len() > 200 || key.chars().any(char::is_control) {
+        let message = "an idempotency key has 1 to 200 bytes and no control characters";
+        return Err(PlaneError::new(PlaneErrorKind::Invalid, "idempotency_key_invalid", message));
+    }
+    Ok(())
 }
 
 pub(super) fn check_input(shared: &Shared, input: &Value) -> Result<(), PlaneError> {

@@ -50,6 +50,9 @@ pub struct StepPlan {
     /// The branches of a switch: their conditions and the steps that they lead to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub branches: Vec<BranchPlan>,
+    /// Of a delay: how long it lasts, or until when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Arc<str>>,
     /// Where its jobs go.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
@@ -156,11 +159,13 @@ fn plan_step(
         depends_on: names(&step.depends_on),
         condition: step.gate.as_ref().map(|gate| gate.text().to_owned()),
         branches: Vec::new(),
+        delay: None,
         topic: None,
         pool: None,
         decision: None,
     };
     match &step.kind {
+        StepKind::Delay(delay) => planned.delay = Some(delay.rule().clone()),
         StepKind::Approval => plan.approvals.push(planned.step_id.clone()),
         StepKind::Switch { cases, default, .. } => {
             planned.branches = cases

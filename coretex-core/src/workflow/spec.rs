@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConcurrencySpec, TriggerSpec};
+use super::{ConcurrencySpec, NextTimeSpec, TriggerSpec};
 use crate::{job::Topic, policy::JobMeta, value::Value};
 
 /// A workflow as written.
@@ -314,6 +314,9 @@ pub struct StepSpec {
     /// When a delay ends (RFC 3339, or a template that gives it).
     #[serde(skip_serializing_if = "String::is_empty")]
     pub delay_until: String,
+    /// A delay ends at the next time of a calendar; beside none of the three above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_next: Option<NextTimeSpec>,
     /// Labels added to its jobs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub route_labels: BTreeMap<String, String>,

@@ -1,11 +1,13 @@
 //! Why is it waiting? One answer for every step run that has begun or could, read from the state that decisions are made
 //! on: what is said here is what the machine itself waits for.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    Phase, Role, Run, StepRun, StepStatus, WaitsFor,
+    Phase, Role, Run, StepKind, StepRun, StepStatus, WaitsFor,
     definition::{EdgeKind, FINALLY},
     fold::{self, RunMut, of_step},
 };
@@ -45,6 +47,9 @@ pub enum WaitCause {
     Timer {
         /// Until when.
         until: Timestamp,
+        /// By which rule of the definition.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rule: Option<Arc<str>>,
     },
     /// The next try.
     Backoff {
@@ -196,7 +201,16 @@ impl Run {
                 waiting: group.total.saturating_sub(group.begun),
                 stopping: group.ending.is_some(),
             }),
-            (None, _) => self.cause_of_job(slot, step).or_else(|| until.map(|until| WaitCause::Timer { until })),
+            (None, _) => self
+                .cause_of_job(slot, step)
+                .or_else(|| Some(WaitCause::Timer { until: until?, rule: self.delay_rule(step) })),
+        }
+    }
+
+    fn delay_rule(&self, step: &StepRun) -> Option<Arc<str>> {
+        match &self.workflow.steps().get(step.position())?.kind {
+            StepKind::Delay(delay) => Some(delay.rule().clone()),
+            _ => None,
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     world::{Trouble, play},
 };
 
-const GUIDE: &str = include_str!("../../../docs/guides/learn/workflows.md");
+const GUIDE: &str = include_str!("../../../docs/guides/workflows.md");
 
 struct Example {
     scenario: Scenario,

@@ -23,8 +23,8 @@ pub(crate) struct Scenario {
     /// Whether it is a dry run.
     #[serde(default)]
     pub(crate) dry_run: bool,
-    /// What workers do: by step run (`scan[2]`), by step, or by topic, whichever is found first; one reply, or one for each
-    /// try. Who is not named succeeds with the id of the step run.
+    /// What workers do: by step run (`scan[2]`), by step, or by topic, whichever is found first, each in one run only
+    /// (`r1/scan`) or in all; one reply, or one for each try. Who is not named succeeds with the id of the step run.
     #[serde(default)]
     pub(crate) workers: BTreeMap<String, Words>,
     /// What people answer, by step: `yes`, `no`, `after 5 yes`.

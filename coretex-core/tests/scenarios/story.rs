@@ -8,10 +8,9 @@ use jiff::Timestamp;
 use super::world::End;
 
 /// The story of a run: how it ended, its steps, what else there was, and its timeline as `second kind step status`, with
-/// the code, reason or choice that the line carries.
-pub(crate) fn tell(run: &Run, end: &End, extra: &[String], timeline: &[TimelineEvent]) -> String {
+/// the code, reason or choice that the line carries. Seconds count from `began`.
+pub(crate) fn tell(run: &Run, end: &End, extra: &[String], timeline: &[TimelineEvent], began: Timestamp) -> String {
     let mut story = String::new();
-    let began = timeline.first().map_or(Timestamp::UNIX_EPOCH, |line| line.time);
     let last = timeline.last().map_or(began, |line| line.time);
     let mut head = format!("{} after {} s", end.status, since(began, last));
     if let Some(code) = &end.code {
@@ -56,6 +55,12 @@ pub(crate) fn tell(run: &Run, end: &End, extra: &[String], timeline: &[TimelineE
                     let _ = write!(story, " {other}");
                 }
             }
+        }
+        if let Some(origin) = line.data.get("origin") {
+            let text = |key: &str| origin.get(key).and_then(serde_json::Value::as_str);
+            let _ = write!(story, " goes on from {}", text("run_id").unwrap_or_default());
+            let _ = write!(story, " after event {}", origin["seq"]);
+            let _ = text("step_id").map(|step| write!(story, " at {step}"));
         }
         if let Some(taken) = line.data.get("taken") {
             let _ = write!(story, " {taken}");

@@ -64,6 +64,46 @@ pub(crate) enum Say {
     Crash,
     /// `restart`: in order.
     Restart,
+    /// `rerun`, see [`Again`].
+    Rerun(Again),
+}
+
+/// `rerun [of <run>] [from <step>] [at <event>[:<step>]] [fresh] [dry] [with <json>]`: a run that goes on from the run that
+/// is spoken to, or from `of`. What is said later is said to the new one. The first run is `r`, those that go on are `r1`,
+/// `r2`, and so on. An event is named by its kind and step, the first such of the timeline.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Again {
+    pub(crate) of: Option<String>,
+    pub(crate) from: Option<String>,
+    pub(crate) at: Option<String>,
+    pub(crate) fresh: bool,
+    pub(crate) dry: bool,
+    pub(crate) input: Option<Value>,
+}
+
+impl Again {
+    fn read(mut words: &str) -> Self {
+        let mut again = Self::default();
+        while !words.is_empty() {
+            let (word, rest) = split(words);
+            let (next, behind) = split(rest);
+            let named = || Some(next.to_owned());
+            match word {
+                "of" => again.of = named(),
+                "from" => again.from = named(),
+                "at" => again.at = named(),
+                "with" => {
+                    again.input = Some(json(rest));
+                    return again;
+                }
+                "fresh" => again.fresh = true,
+                "dry" => again.dry = true,
+                _ => panic!("`{word}` is no word of a rerun"),
+            }
+            words = if matches!(word, "fresh" | "dry") { rest } else { behind };
+        }
+        again
+    }
 }
 
 impl Say {
@@ -80,6 +120,7 @@ impl Say {
             "cancel" => Self::Cancel,
             "crash" => Self::Crash,
             "restart" => Self::Restart,
+            "rerun" => Self::Rerun(Again::read(rest)),
             _ => panic!("`{line}` cannot be said"),
         };
         (seconds(at), say)

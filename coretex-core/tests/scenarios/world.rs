@@ -11,7 +11,7 @@ use coretex_core::{
     job::{ApprovalRequest, JobId, RunId, StepRunId, Subject, WorkflowId},
     policy::{BudgetLimits, Constraints, Decision, Outcome, PolicyRequest},
     ports::{Clock, Key, PolicyEngine, PolicySnapshot, Verdict},
-    runtime::{PlaneError, RunQuery, StartRequest},
+    runtime::{PlaneError, RerunRequest, RunQuery, StartRequest},
     scheduler::Routes,
     testing::{FaultPlan, Reply, Say as Answer, ScriptedJob, TestPlane, VirtualClock},
     workflow::{Run, StoredEvent},
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use super::{
     scenario::Scenario,
     story,
-    words::{self, Say},
+    words::{self, Again, Say},
 };
 
 /// What goes wrong besides.
@@ -56,6 +56,8 @@ pub(crate) struct End {
     pub(crate) steps: Vec<StepEnd>,
     /// Other runs: workflow and state.
     pub(crate) others: Vec<String>,
+    /// Runs that went on from it, or from one of them.
+    pub(crate) again: Vec<End>,
 }
 
 /// How a step ended.
@@ -109,27 +111,32 @@ async fn tell(plane: &TestPlane, scenario: &Scenario) -> Result<Played, PlaneErr
     plane.start_with(request).await?;
     plane.live_through(Duration::ZERO).await?;
     let mut extra = Vec::new();
+    let mut told = vec![id];
     for (n, line) in scenario.say.iter().enumerate() {
         let (at, say) = Say::read(line);
         let passed = plane.clock().now().duration_since(began).unsigned_abs();
         plane.live_through(at.saturating_sub(passed)).await?;
-        if let Err(error) = speak(plane, &id, n, &say).await {
+        if let Err(error) = speak(plane, &mut told, n, &say).await {
             extra.push(format!("`{line}` is refused: {}", error.code()));
         }
         plane.live_through(Duration::ZERO).await?;
     }
-    match plane.run_to_end(&id).await {
-        Ok(_) => {}
-        Err(error) if error.code() == "run_stuck" => {}
-        Err(error) => return Err(error),
+    for run in &told {
+        match plane.run_to_end(run).await {
+            Ok(_) => {}
+            Err(error) if error.code() == "run_stuck" => {}
+            Err(error) => return Err(error),
+        }
     }
     plane.live_through(Duration::ZERO).await?;
-    let run = plane.run_state(&id).await?;
     let mut others = Vec::new();
-    let mut runs = vec![(run.clone(), events(plane, &id).await)];
+    let mut runs = Vec::new();
+    for run in &told {
+        runs.push((plane.run_state(run).await?, events(plane, run).await));
+    }
     let query = || RunQuery { limit: 1_000, ..RunQuery::default() };
     for other in plane.ask(async |p| p.runs(plane.principal(), query()).await).await?.items {
-        if other.id != "r" {
+        if !told.iter().any(|run| *run.as_str() == other.id) {
             let id = RunId::parse(&other.id)?;
             // A run that its parent stopped ends by itself.
             let state = match plane.run_to_end(&id).await {
@@ -147,20 +154,25 @@ async fn tell(plane: &TestPlane, scenario: &Scenario) -> Result<Played, PlaneErr
         .filter_map(|message| message.packet.alert())
         .map(|alert| format!("alert {} {}", alert.level, alert.message))
         .collect();
-    let end = End::of(&run, others);
+    let again = runs.iter().take(told.len()).skip(1).map(|(run, _)| End::of(run, Vec::new(), Vec::new())).collect();
+    let end = End::of(&runs[0].0, others, again);
     let letters = plane.ask(async |p| p.dead_letters(plane.principal(), None, 0).await).await?;
     let given_up: Vec<String> =
         letters.items.iter().map(|letter| format!("given up: {} {}", letter.spec.id, letter.failure.code)).collect();
     extra.extend(end.others.iter().cloned());
     extra.extend(alerts);
     extra.extend(given_up);
-    let timeline = plane.timeline(&id).await?;
-    let story = story::tell(&run, &end, &extra, &timeline);
+    let mut story = story::tell(&runs[0].0, &end, &extra, &plane.timeline(&told[0]).await?, began);
+    for ((id, (run, _)), end) in told.iter().zip(&runs).skip(1).zip(&end.again) {
+        story.push_str(&format!("-- {id}\n"));
+        story.push_str(&story::tell(run, end, &[], &plane.timeline(id).await?, began));
+    }
     Ok(Played { end, story, runs })
 }
 
-async fn speak(plane: &TestPlane, run: &RunId, n: usize, say: &Say) -> Result<(), PlaneError> {
+async fn speak(plane: &TestPlane, told: &mut Vec<RunId>, n: usize, say: &Say) -> Result<(), PlaneError> {
     let me = plane.principal();
+    let run = &told[told.len() - 1].clone();
     match say {
         Say::Signal(name, payload) => {
             let identity = format!("say-{n}");
@@ -178,7 +190,30 @@ async fn speak(plane: &TestPlane, run: &RunId, n: usize, say: &Say) -> Result<()
         Say::Cancel => plane.ask(async |p| p.cancel_run(me, run, "changed my mind").await).await,
         Say::Crash => plane.crash_and_restart().await,
         Say::Restart => plane.restart().await,
+        Say::Rerun(again) => {
+            let of = again.of.as_deref().map(RunId::parse).transpose()?.unwrap_or_else(|| run.clone());
+            let request = request(plane, &of, again).await?.run_id(RunId::parse(&format!("r{}", told.len()))?);
+            told.push(plane.ask(async |p| p.rerun(me, &of, request.clone()).await).await?);
+            Ok(())
+        }
     }
+}
+
+async fn request(plane: &TestPlane, of: &RunId, again: &Again) -> Result<RerunRequest, PlaneError> {
+    let mut request = if again.fresh { RerunRequest::from_the_beginning() } else { RerunRequest::new() };
+    if let Some(step) = &again.from {
+        request = request.from_step(StepRunId::parse(step)?);
+    }
+    if let Some(event) = &again.at {
+        let (kind, step) = event.split_once(':').map_or((event.as_str(), None), |(kind, step)| (kind, Some(step)));
+        let timeline = plane.timeline(of).await?;
+        let found = timeline.iter().find(|line| line.kind == kind && line.step_id.as_deref() == step);
+        request = request.at_event(found.unwrap_or_else(|| panic!("no `{event}` in {timeline:#?}")).seq);
+    }
+    if let Some(input) = &again.input {
+        request = request.input(input.clone());
+    }
+    Ok(if again.dry { request.dry_run() } else { request })
 }
 
 async fn events(plane: &TestPlane, run: &RunId) -> Vec<StoredEvent> {
@@ -188,7 +223,7 @@ async fn events(plane: &TestPlane, run: &RunId) -> Vec<StoredEvent> {
 }
 
 impl End {
-    fn of(run: &Run, others: Vec<String>) -> Self {
+    fn of(run: &Run, others: Vec<String>, again: Vec<Self>) -> Self {
         let mut steps: Vec<StepEnd> = run
             .steps()
             .map(|(id, step)| StepEnd {
@@ -213,17 +248,21 @@ impl End {
             output: run.output().map(|output| Value::clone(output)),
             steps,
             others,
+            again,
         }
     }
 }
 
-/// The words for a step: by its run, by its name, by its topic.
+/// The words for a step: by its run, by its name, by its topic; in its own run first.
 fn find<'a, T>(words: &'a BTreeMap<String, T>, job: &str, topic: &str) -> Option<(&'a T, String)> {
     let id = JobId::parse(job).ok();
-    let run = id.as_ref().and_then(|id| id.step_parts()).map(|(_, step, _)| step.to_owned()).unwrap_or_default();
-    let step = run.split('[').next().unwrap_or_default().to_owned();
-    let found = words.get(&run).or_else(|| words.get(&step)).or_else(|| words.get(topic));
-    found.map(|found| (found, run))
+    let parts = id.as_ref().and_then(|id| id.step_parts());
+    let (of, run) = parts.map(|(of, step, _)| (of.to_owned(), step.to_owned())).unwrap_or_default();
+    let step = run.split('[').next().unwrap_or_default();
+    let names = [run.as_str(), step, topic];
+    let own = names.iter().find_map(|name| words.get(&format!("{of}/{name}")));
+    let found = own.or_else(|| names.iter().find_map(|name| words.get(*name)));
+    found.map(|found| (found, run.clone()))
 }
 
 /// Workers that live on when the control plane dies: how long they take counts from when they first got the job.

@@ -380,7 +380,7 @@ fn reasons(states: &[State]) {
                     && (run.deadline_at() == Some(at)
                         || run.steps().any(|(_, step)| step.group.is_some() && step.next_due() == Some(at))
                         || of_run.iter().any(|cause| match cause {
-                            WaitCause::Timer { until }
+                            WaitCause::Timer { until, .. }
                             | WaitCause::Backoff { until, .. }
                             | WaitCause::Throttled { until, .. } => due(until),
                             WaitCause::Approval { until, .. }

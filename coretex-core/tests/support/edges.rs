@@ -18,6 +18,11 @@ pub(crate) fn walked(workflow: &Arc<Workflow>, log: &[StoredEvent]) -> BTreeSet<
     for event in log {
         run.apply(event);
         let after = states(&run);
+        if let RunEvent::RunRestored { .. } = event.event {
+            // What another run walked.
+            before = after;
+            continue;
+        }
         for (id, (status, job)) in &after {
             let (old, old_job) = before.get(id).copied().unwrap_or_default();
             if old != *status {

@@ -101,9 +101,14 @@ impl<'a> Walk<'a> {
         n: u64,
         dry_run: bool,
     ) -> (Self, Transition) {
-        let now = Timestamp::from_second(1_893_456_000).unwrap();
         let input = Arc::new(json!({"n": n}));
         let begin = StartRun { dry_run, ..StartRun::new(RunId::parse("r").unwrap(), input, "test".into()) };
+        Self::begin(workflow, world, mood, begin)
+    }
+
+    /// As [`Walk::start`], of any run.
+    pub(crate) fn begin(workflow: &Arc<Workflow>, world: &'a World, mood: Mood, begin: StartRun) -> (Self, Transition) {
+        let now = Timestamp::from_second(1_893_456_000).unwrap();
         let transition = start(workflow, begin, &world.facts(now)).unwrap();
         let mut walk = Self { world, mood, run: Run::new(workflow.clone()), now, log: Vec::new(), signals: 0 };
         walk.fold(&transition);

@@ -89,6 +89,41 @@ impl Params {
     }
 }
 
+/// The key under which a repeat is answered as the first request was: the header `Idempotency-Key` or
+/// `X-Idempotency-Key`, or the query parameter `idempotency_key`. Empty counts as absent.
+#[derive(Debug)]
+pub(super) struct RepeatKey(pub(super) Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for RepeatKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        for name in ["idempotency-key", "x-idempotency-key"] {
+            let Some(value) = parts.headers.get(name).filter(|value| !value.is_empty()) else { continue };
+            let Ok(text) = value.to_str() else {
+                let detail = format!("the header `{name}` is not plain text");
+                return Err(Problem::bad_request("idempotency_key_invalid", detail));
+            };
+            return Ok(Self(Some(text.to_owned())));
+        }
+        let params = Params::from_request_parts(parts, state).await?;
+        Ok(Self(params.owned("idempotency_key").or_else(|| params.owned("idempotency-key"))))
+    }
+}
+
+/// Any JSON as a body; `None` when it is left out, or `null`.
+#[derive(Debug)]
+pub(super) struct AnyBody(pub(super) Option<Value>);
+
+impl<S: Send + Sync> FromRequest<S> for AnyBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (bytes, _) = read(request, state).await?;
+        json(&bytes).map(Self)
+    }
+}
+
 /// A JSON body. `null` members count as absent, members that nobody knows are ignored.
 #[derive(Debug)]
 pub(super) struct Body<T>(pub(super) T);

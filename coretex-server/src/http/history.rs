@@ -12,7 +12,7 @@ use serde_json::{Map, json};
 use super::{
     Api, Problem,
     auth::Caller,
-    extract::{Ids, OptionalBody, Params},
+    extract::{Ids, OptionalBody, Params, RepeatKey},
     run_path::RunPath,
     shape,
 };
@@ -49,14 +49,18 @@ impl Rerun {
     }
 }
 
-/// Starts a run that goes on from another one. 200 with its id.
+/// Starts a run that goes on from another one. 200 with its id, also for a repeat under the same idempotency key.
 pub(super) async fn rerun(
     State(api): State<Api>,
     caller: Caller,
     Ids(path): Ids<RunPath>,
+    RepeatKey(key): RepeatKey,
     OptionalBody(body): OptionalBody<Rerun>,
 ) -> Result<Json<Value>, Problem> {
-    let request = body.read()?;
+    let mut request = body.read()?;
+    if let Some(key) = key {
+        request = request.idempotency_key(key);
+    }
     let run = path.run(&api, &caller).await?;
     let new = api.plane.rerun(&caller.0, &run, request).await?;
     Ok(Json(json!({"run_id": new})))

@@ -2,11 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use axum::{
-    Json,
-    extract::State,
-    http::{HeaderMap, StatusCode},
-};
+use axum::{Json, extract::State, http::StatusCode};
 use coretex_core::{
     governance::has_secret_reference,
     job::{JobId, Priority, Topic},
@@ -22,7 +18,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Api, Problem,
     auth::Caller,
-    extract::{Body, Ids},
+    extract::{Body, Ids, RepeatKey},
     shape,
 };
 
@@ -66,15 +62,13 @@ const MAX_ENTRIES: usize = 50;
 pub(super) async fn submit(
     State(api): State<Api>,
     caller: Caller,
-    headers: HeaderMap,
+    RepeatKey(key): RepeatKey,
     Body(mut body): Body<Submission>,
 ) -> Result<Json<Value>, Problem> {
     shape::check_tenant(&caller, Some(&body.org_id))?;
     shape::check_tenant(&caller, Some(&body.tenant_id))?;
-    if body.idempotency_key.is_empty()
-        && let Some(key) = headers.get("idempotency-key").and_then(|value| value.to_str().ok())
-    {
-        key.clone_into(&mut body.idempotency_key);
+    if let Some(key) = key.filter(|_| body.idempotency_key.is_empty()) {
+        body.idempotency_key = key;
     }
     body.judge()?;
     let tenant = caller.0.tenant.as_str();

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Request, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode},
 };
 use coretex_core::{
@@ -17,7 +17,7 @@ use serde_json::{Map, json};
 use super::{
     Api, Problem,
     auth::Caller,
-    extract::{Ids, Params, json, read},
+    extract::{AnyBody, Ids, Params, RepeatKey},
     run_path::RunPath,
     run_query, shape,
 };
@@ -28,13 +28,12 @@ pub(super) async fn start(
     caller: Caller,
     Ids(id): Ids<String>,
     params: Params,
-    headers: HeaderMap,
-    request: Request,
+    RepeatKey(key): RepeatKey,
+    AnyBody(input): AnyBody,
 ) -> Result<Json<Value>, Problem> {
     shape::check_tenant(&caller, params.text("org_id"))?;
     let is_dry = params.is_on("dry_run")?;
-    let (bytes, _) = read(request, &()).await?;
-    let input = json(&bytes)?.unwrap_or_else(|| Value::Object(Map::new()));
+    let input = input.unwrap_or_else(|| Value::Object(Map::new()));
     let mut start = StartRequest::new(WorkflowId::parse(&id)?, input);
     if is_dry {
         start = start.dry_run();
@@ -55,9 +54,7 @@ pub(super) async fn start(
     for (name, value) in run_query::labels(&params)? {
         start = start.label(name, value);
     }
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
-    let key = header("idempotency-key").or_else(|| header("x-idempotency-key"));
-    if let Some(key) = key.or_else(|| params.text("idempotency_key")).or_else(|| params.text("idempotency-key")) {
+    if let Some(key) = key {
         start = start.idempotency_key(key);
     }
     let run = api.plane.start(&caller.0, start).await?;

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, StatusCode},
+    http::StatusCode,
 };
 use coretex_core::{
     job::{Answer, RunId},
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::{
     Api, Problem,
     auth::Caller,
-    extract::{Body, Ids, Params, json, read},
+    extract::{AnyBody, Body, Ids, Params, RepeatKey, json, read},
     run_path::RunPath,
 };
 
@@ -118,16 +118,10 @@ pub(super) async fn signal(
     caller: Caller,
     Ids((run, name)): Ids<(String, String)>,
     params: Params,
-    headers: HeaderMap,
-    request: Request,
+    RepeatKey(key): RepeatKey,
+    AnyBody(payload): AnyBody,
 ) -> Result<StatusCode, Problem> {
-    let (bytes, _) = read(request, &()).await?;
-    let payload = json(&bytes)?.unwrap_or(Value::Null);
-    let header = headers.get("idempotency-key").map(|value| value.to_str());
-    let Ok(header) = header.transpose() else {
-        return Err(Problem::bad_request("signal_invalid", "the header `Idempotency-Key` is not plain text"));
-    };
-    let id = header.filter(|text| !text.is_empty()).or_else(|| params.text("id"));
-    api.plane.signal(&caller.0, &RunId::parse(&run)?, &name, id, payload).await?;
+    let id = key.as_deref().or_else(|| params.text("id"));
+    api.plane.signal(&caller.0, &RunId::parse(&run)?, &name, id, payload.unwrap_or(Value::Null)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

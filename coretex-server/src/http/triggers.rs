@@ -1,10 +1,6 @@
 //! `/api/v1/workflows/{id}/triggers`: events that are gathered until they start one run.
 
-use axum::{
-    Json,
-    extract::{Request, State},
-    http::{HeaderMap, StatusCode},
-};
+use axum::{Json, extract::State, http::StatusCode};
 use coretex_core::{
     job::WorkflowId,
     runtime::{TriggerReceipt, TriggerRequest},
@@ -15,7 +11,7 @@ use serde_json::{Map, json};
 use super::{
     Api, Problem,
     auth::Caller,
-    extract::{Ids, Params, json, read},
+    extract::{AnyBody, Ids, Params, RepeatKey},
 };
 
 /// Takes an event with the body as its input. 202 with the run that it will be part of.
@@ -23,13 +19,11 @@ pub(super) async fn send(
     State(api): State<Api>,
     caller: Caller,
     Ids((workflow, trigger)): Ids<(String, String)>,
-    headers: HeaderMap,
-    request: Request,
+    RepeatKey(id): RepeatKey,
+    AnyBody(input): AnyBody,
 ) -> Result<(StatusCode, Json<TriggerReceipt>), Problem> {
-    let (bytes, _) = read(request, &()).await?;
-    let input = json(&bytes)?.unwrap_or_else(|| Value::Object(Map::new()));
+    let input = input.unwrap_or_else(|| Value::Object(Map::new()));
     let mut event = TriggerRequest::new(WorkflowId::parse(&workflow)?, trigger, input);
-    let id = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).filter(|id| !id.is_empty());
     if let Some(id) = id {
         event = event.event_id(id);
     }

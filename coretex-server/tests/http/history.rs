@@ -74,6 +74,17 @@ async fn a_run_is_rerun_from_a_step_from_an_event_and_from_the_beginning() {
     let dry = rerun(&short, json!({"fresh": true, "dry_run": true})).await;
     rig.ended(&dry).await;
     assert_eq!(show(&rig, &dry).await["dry_run"], true);
+    let keyed = async |key: &str, body: Value| {
+        let request = Rig::request("POST", &short).header("idempotency-key", key).body(body.to_string().into());
+        rig.send(request.unwrap()).await
+    };
+    let first = keyed("again", json!({"fresh": true, "dry_run": true})).await.is(200).text_of("run_id");
+    assert_eq!(keyed("again", json!({"fresh": true, "dry_run": true})).await.is(200).text_of("run_id"), first);
+    // Of one key the first request counts, as with starts.
+    assert_eq!(keyed("again", json!({"from_step": "c"})).await.is(200).text_of("run_id"), first);
+    assert_ne!(keyed("other", json!({"fresh": true, "dry_run": true})).await.is(200).text_of("run_id"), first);
+    assert_eq!(keyed(&"k".repeat(201), json!({})).await.is(400).code(), "idempotency_key_invalid");
+    assert_eq!(keyed("\u{e9}", json!({})).await.is(400).code(), "idempotency_key_invalid");
     // Established clients send no body, or a step without a name.
     rig.post(&short, "").await.is(200);
     rerun(&short, json!({"from_step": ""})).await;

@@ -78,7 +78,7 @@ async fn a_signal_is_taken_once_however_often_it_comes() {
     assert_eq!(rig.post(&format!("{path}/go"), "{").await.is(400).code(), "json_malformed");
     assert_eq!(rig.post(&format!("{path}/a%0Ab"), "{}").await.is(400).code(), "signal_invalid");
     let odd = Rig::request("POST", &format!("{path}/go")).header("idempotency-key", "\u{e9}");
-    assert_eq!(rig.send(odd.body(Body::empty()).unwrap()).await.is(400).code(), "signal_invalid");
+    assert_eq!(rig.send(odd.body(Body::empty()).unwrap()).await.is(400).code(), "idempotency_key_invalid");
     assert_eq!(rig.post("/api/v1/workflow-runs/none/signals/go", "{}").await.is(404).code(), "run_not_found");
 }
 

@@ -13,7 +13,7 @@ use crate::{
         keys::AggregateId,
         shared::{Reply, Work},
     },
-    workflow::{Run, StartRun},
+    workflow::{Origin, Run, StartRun},
 };
 
 impl Executor {
@@ -43,7 +43,8 @@ impl Executor {
                 let same = run.tenant() == workflow.tenant()
                     && run.workflow().id() == workflow.id()
                     && workflow.fill_input(&start.input).is_ok_and(|input| run.input() == input)
-                    && run.idempotency_key() == start.idempotency_key.as_deref();
+                    && run.idempotency_key() == start.idempotency_key.as_deref()
+                    && same_origin(run, start);
                 let answer = if same {
                     Ok(())
                 } else {
@@ -136,4 +137,11 @@ impl Executor {
             self.entries.remove(&aggregate);
         }
     }
+}
+
+/// Whether the run goes on from where `start` would. The event is not looked at: the other run may have gone on between
+/// two tries of one request.
+fn same_origin(run: &Run, start: &StartRun) -> bool {
+    let origin = |origin: &Origin| (origin.run.clone(), origin.step.clone());
+    run.origin().map(origin) == start.restored.as_ref().map(|(from, _)| origin(from))
 }

@@ -6,6 +6,7 @@
 mod advance;
 mod attempt;
 mod child;
+mod cut;
 mod dry_run;
 mod end;
 mod group;

@@ -1,14 +1,15 @@
 //! Going on from another run: which of its step runs keep what they made, and which run anew.
 
-use std::collections::BTreeSet;
-
-use super::{Machine, Todo};
+use super::{
+    Machine, Todo,
+    cut::{Cut, Fate},
+};
 use crate::{
     job::StepRunId,
     workflow::{
         RestoredState, Role, Run, StepKind, StepRun, StepStatus,
-        definition::{EdgeKind, FINALLY, MAIN},
-        fold::{self, RunMut, of_step, slots_of},
+        definition::{FINALLY, MAIN},
+        fold::{self, RunMut, how_ended, of_step, passes, slots_of, taken},
         state::{Block, Group},
     },
 };
@@ -49,23 +50,24 @@ impl RestoreError {
 }
 
 impl Run {
-    /// The state for a run that goes on from this one: what ended well is kept, but for `from` and all that waits for
-    /// it; everything else runs anew. Groups that had begun go on with the items and iterations that ended well. Inside
-    /// of a loop, iterations behind that of `from` are forgotten. O(steps).
+    /// The state for a run that goes on from this one: what ended well is kept, and failures that the run had dealt with;
+    /// `from`, what was undone and everything else run anew, with all that waits for them. Groups that had begun go on
+    /// with the items and iterations that ended well. Inside of a loop, iterations behind one that runs anew are
+    /// forgotten. O(steps + dependencies).
     ///
     /// # Errors
     /// [`RestoreError`] when `from` has not begun here, or what it waits for did not end well.
     pub fn restore_from(&self, from: Option<&StepRunId>) -> Result<RestoredState, RestoreError> {
-        let mut cut = Cut::default();
+        let mut begin = None;
         if let Some(from) = from {
             let slot = fold::locate(self, from.as_str()).ok_or_else(|| RestoreError::UnknownStep {
                 run: self.id().map(ToString::to_string).unwrap_or_default(),
                 step: from.to_string(),
             })?;
             self.check_needs(slot, from)?;
-            cut = self.cut_at(slot);
+            begin = Some(slot);
         }
-        let mut copy = Copy { old: self, cut, steps: Vec::new(), blocks: Vec::new() };
+        let mut copy = Copy { old: self, cut: Cut::of(self, begin), steps: Vec::new(), blocks: Vec::new() };
         for block in [MAIN, FINALLY] {
             copy.blocks.extend(self.blocks.get(block).cloned());
         }
@@ -73,6 +75,7 @@ impl Run {
             copy.block(block, block, block == FINALLY);
         }
         copy.groups(MAIN);
+        copy.renumber();
         let mut run = self.clone();
         (run.steps, run.blocks) = (copy.steps, copy.blocks);
         for slot in 0..run.steps.len() {
@@ -105,89 +108,38 @@ impl Run {
         Ok(())
     }
 
-    /// What runs anew when the step run at `slot` does: in its block all that waits for it, and in each block around the
-    /// groups that wait for the group that it is in.
-    fn cut_at(&self, slot: usize) -> Cut {
-        let mut cut = Cut { again: self.downstream(slot), ..Cut::default() };
-        let mut block = self.steps.get(slot).map(|step| step.block as usize);
-        while let Some(here) = block.and_then(|block| Some((block, self.blocks.get(block)?))) {
-            let (at, Some(holder)) = (here.0, here.1.holder.map(|holder| holder as usize)) else { break };
-            cut.path.insert(holder);
-            cut.blocks.insert(at);
-            let mut behind = self.downstream(holder);
-            behind.remove(&holder);
-            cut.again.extend(behind);
-            block = self.steps.get(holder).map(|step| step.block as usize);
-        }
-        cut
-    }
-
-    /// The step run at `slot` and all of its block that wait for it, directly or not.
-    fn downstream(&self, slot: usize) -> BTreeSet<usize> {
-        let mut found = BTreeSet::new();
-        let mut open = vec![slot];
-        while let Some(slot) = open.pop() {
-            if !found.insert(slot) {
-                continue;
-            }
-            let Some(step) = self.steps.get(slot).and_then(|step| self.workflow.steps().get(step.position())) else {
-                continue;
-            };
-            open.extend(step.dependents.iter().filter_map(|edge| of_step(self, slot, edge.to)));
-        }
-        found
-    }
-
     /// Counts the edges that lead to a step run that runs anew.
     fn settle_edges(&mut self, slot: usize) {
         let workflow = self.workflow.clone();
         let Some(state) = self.steps.get(slot).filter(|step| step.status == StepStatus::Pending) else { return };
         let Some((step, scope)) = workflow.at(state.position()) else { return };
-        let (mut open, mut is_taken) = (0, false);
+        let (mut open, mut is_taken, mut is_broken) = (0, false, false);
         for from in scope.first..scope.first + scope.len {
             let Some(source) = workflow.steps().get(from) else { continue };
             for edge in source.dependents.iter().filter(|edge| edge.to == state.position()) {
                 let Some(before) = of_step(self, slot, from).and_then(|slot| self.steps.get(slot)) else { continue };
-                if !before.status.is_terminal() {
+                let chosen = taken(before);
+                let Some(how) = how_ended(source, before, &chosen) else {
                     open += 1;
                     continue;
-                }
-                is_taken |= match edge.kind {
-                    EdgeKind::Success => step.role != Role::Handler,
-                    EdgeKind::Choice => chose(before, step.id.as_str()),
-                    EdgeKind::Failure => false,
                 };
+                let (is_open, broken) = passes(how, edge.kind, source, step);
+                is_taken |= is_open;
+                is_broken |= broken;
             }
         }
         if let Some(state) = self.steps.get_mut(slot) {
             state.open_edges = open;
             state.is_taken = is_taken;
+            state.is_broken = is_broken;
         }
     }
-}
-
-/// Whether the switch whose run `step` is chose the step `id`.
-fn chose(step: &StepRun, id: &str) -> bool {
-    let output = step.output.as_ref().and_then(|output| output.value.as_deref());
-    let taken = output.and_then(|output| output.get("taken")?.as_array());
-    taken.is_some_and(|taken| taken.iter().any(|chosen| chosen.as_str() == Some(id)))
-}
-
-/// Where the past ends.
-#[derive(Default)]
-struct Cut {
-    /// Step runs that run anew, whatever they made.
-    again: BTreeSet<usize>,
-    /// Groups around the first of them, which go on.
-    path: BTreeSet<usize>,
-    /// The blocks of those groups that it is in.
-    blocks: BTreeSet<usize>,
 }
 
 /// A copy of the step runs and blocks that are kept, without those that are forgotten.
 struct Copy<'a> {
     old: &'a Run,
-    cut: Cut,
+    cut: Cut<'a>,
     steps: Vec<StepRun>,
     blocks: Vec<Block>,
 }
@@ -201,7 +153,7 @@ impl Copy<'_> {
             let Some(step) = self.old.steps.get(slot) else { continue };
             let role = self.old.workflow.steps().get(step.position()).map(|step| step.role);
             let is_undo = role == Some(Role::Compensation);
-            let mut copy = match self.fate(slot, step) {
+            let mut copy = match self.cut.fate(slot, step) {
                 _ if anew || is_undo => self.fresh(step),
                 Fate::Keep => StepRun { job: None, ..step.clone() },
                 Fate::Again => self.fresh(step),
@@ -302,34 +254,19 @@ impl Copy<'_> {
         }
     }
 
+    /// The kind of a step run of the copy.
     fn kind_of(&self, slot: usize) -> Option<&StepKind> {
         let step = self.steps.get(slot)?;
         self.old.workflow.steps().get(step.position()).map(|step| &step.kind)
     }
 
-    fn fate(&self, slot: usize, step: &StepRun) -> Fate {
-        if self.cut.again.contains(&slot) {
-            return Fate::Again;
+    /// What is kept was done before anything that is done now, in the order in which it was.
+    fn renumber(&mut self) {
+        let mut done: Vec<&mut StepRun> = self.steps.iter_mut().filter(|step| step.done_at > 0).collect();
+        done.sort_by_key(|step| step.done_at);
+        for (n, step) in done.into_iter().enumerate() {
+            step.done_at = 1 + n as u64;
         }
-        let begun = step.group.as_ref().is_some_and(|group| group.begun > 0);
-        match step.status {
-            _ if self.cut.path.contains(&slot) => Fate::Open,
-            StepStatus::Succeeded | StepStatus::Skipped => Fate::Keep,
-            // Inside of a group that is kept, what was tolerated is kept too.
-            status if status.is_terminal() && self.is_in_kept_group(step) => Fate::Keep,
-            _ if begun => Fate::Open,
-            _ => Fate::Again,
-        }
-    }
-
-    /// Whether one of the groups around the step run succeeded, and is not gone into again.
-    fn is_in_kept_group(&self, step: &StepRun) -> bool {
-        let around = |step: &StepRun| {
-            let holder = self.old.blocks.get(step.block as usize)?.holder? as usize;
-            Some((holder, self.old.steps.get(holder)?))
-        };
-        std::iter::successors(around(step), |(_, holder)| around(holder))
-            .any(|(slot, holder)| !self.cut.path.contains(&slot) && holder.status == StepStatus::Succeeded)
     }
 
     /// As if nothing had happened to the step run.
@@ -337,12 +274,6 @@ impl Copy<'_> {
         let incoming = self.old.workflow.steps().get(step.position()).map_or(0, |step| step.incoming);
         StepRun { position: step.position, open_edges: incoming, ..StepRun::default() }
     }
-}
-
-enum Fate {
-    Keep,
-    Again,
-    Open,
 }
 
 impl Machine<'_> {

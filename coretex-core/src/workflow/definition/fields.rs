@@ -9,7 +9,7 @@ const MAX_SECONDS: i64 = 10 * 366 * 24 * 3600;
 impl Compiler {
     /// Refuses fields that mean nothing where they stand. Established fields are taken anywhere, as they always were.
     pub(super) fn fields(&mut self, path: &str, spec: &StepSpec) {
-        use StepType::{Loop, Parallel, Signal, Storage, Subworkflow, Switch, Transform};
+        use StepType::{Delay, Loop, Parallel, Signal, Storage, Subworkflow, Switch, Transform};
         let kind = spec.kind;
         let misplaced = [
             ("steps", !spec.steps.is_empty() && !kind.is_group(), "`type: parallel` or `type: loop`"),
@@ -27,6 +27,7 @@ impl Compiler {
             ("storage", spec.storage.is_some() && kind != Storage, "`type: storage`"),
             ("workflow", !spec.workflow.is_empty() && kind != Subworkflow, "`type: subworkflow`"),
             ("workflow_digest", !spec.workflow_digest.is_empty() && kind != Subworkflow, "`type: subworkflow`"),
+            ("delay_next", spec.delay_next.is_some() && kind != Delay, "`type: delay`"),
             ("on_item_error", spec.on_item_error.is_some() && spec.for_each.is_empty(), "`for_each`"),
             ("max_parallel", spec.max_parallel != 0 && spec.for_each.is_empty(), "`for_each`"),
         ];

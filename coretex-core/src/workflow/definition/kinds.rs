@@ -1,17 +1,15 @@
 //! What each kind of step needs.
 
-use std::{sync::Arc, time::Duration};
-
-use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
 
 use super::{
-    Case, Delay, ItemTolerance, Joins, StepKind,
+    Case, ItemTolerance, Joins, StepKind,
     compile::{Compiler, Reads, Rooted},
     layout::{Entry, Layout},
 };
 use crate::{
     job::{Topic, WorkflowId},
-    value::{CompileOptions, Expr, References, Value},
+    value::{CompileOptions, Expr, References},
     workflow::{CaseMatch, Join, JoinRule, OnItemError, StepSpec, StepType, Tolerance},
 };
 
@@ -221,48 +219,6 @@ impl Compiler {
         Some(StepKind::Loop { goes_on, until, most, carry, next })
     }
 
-    fn delay(
-        &mut self,
-        path: &str,
-        spec: &StepSpec,
-        options: &CompileOptions,
-        references: &mut References,
-    ) -> Option<StepKind> {
-        if !spec.delay.is_empty() {
-            let place = format!("{path}.delay");
-            if spec.delay.contains("${") {
-                let template = self.text_template(&place, &spec.delay, options, references)?;
-                return Some(StepKind::Delay(Delay::ForTemplate(template)));
-            }
-            return match parse_duration(&spec.delay) {
-                Some(wait) => Some(StepKind::Delay(Delay::For(wait))),
-                None => {
-                    let message = format!("`{}` is not a length of time", spec.delay);
-                    self.problem("time_invalid", place, message, "write it as `90s`, `1h 30m` or `PT1H`");
-                    None
-                }
-            };
-        }
-        let seconds = if spec.delay_sec > 0 { spec.delay_sec } else { spec.timeout_sec };
-        let wait = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-        if spec.delay_sec > 0 || spec.delay_until.is_empty() {
-            return Some(StepKind::Delay(Delay::For(wait)));
-        }
-        let place = format!("{path}.delay_until");
-        if !spec.delay_until.contains("${") && spec.delay_until.parse::<Timestamp>().is_err() {
-            let message = format!("`{}` is not a point in time", spec.delay_until);
-            self.problem(
-                "time_invalid",
-                place,
-                message,
-                "write it as `2026-01-31T12:00:00Z`, or as a template that gives that",
-            );
-            return None;
-        }
-        let until = self.text_template(&place, &spec.delay_until, options, references)?;
-        Some(StepKind::Delay(Delay::Until(until)))
-    }
-
     fn storage(
         &mut self,
         path: &str,
@@ -309,24 +265,5 @@ impl Compiler {
             return None;
         }
         Some(StepKind::Subworkflow { workflow, digest: (!digest.is_empty()).then(|| super::compile::shared(digest)) })
-    }
-}
-
-/// A length of time: `90s`, `1h 30m`, `PT1H`, or a number of seconds; not negative, at most ten years.
-pub(in crate::workflow) fn parse_duration(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let wait = match text.parse::<f64>() {
-        Ok(seconds) => SignedDuration::try_from_secs_f64(seconds).ok()?,
-        Err(_) => text.parse::<SignedDuration>().ok()?,
-    };
-    Duration::try_from(wait).ok().filter(|wait| wait.as_secs() <= 10 * 366 * 24 * 3600)
-}
-
-/// A length of time as a value: a text as [`parse_duration`] reads it, or a number of seconds.
-pub(in crate::workflow) fn duration_of(value: &Value) -> Option<Duration> {
-    match value {
-        Value::String(text) => parse_duration(text),
-        Value::Number(number) => parse_duration(&number.to_string()),
-        _ => None,
     }
 }

@@ -6,6 +6,7 @@
 //! `for_each` runs for each item shares the id of the step that holds the items.
 
 mod compile;
+mod delay;
 mod fields;
 mod kinds;
 mod layout;
@@ -19,7 +20,8 @@ use std::{
     time::Duration,
 };
 
-pub(super) use kinds::duration_of;
+pub use delay::Delay;
+pub(super) use delay::{Length, duration_of};
 
 use super::{
     Concurrency, DefinitionError, Problem, RetrySpec, StepType, StorageOp, TimeoutCounts, Trigger, WorkflowSpec,
@@ -214,17 +216,6 @@ pub enum StepKind {
         /// Which definition of it; the current one when absent.
         digest: Option<Arc<str>>,
     },
-}
-
-/// How long a delay lasts.
-#[derive(Debug)]
-pub enum Delay {
-    /// For a time that the definition names.
-    For(Duration),
-    /// For a time that a template gives.
-    ForTemplate(Template),
-    /// Until a time that a template gives.
-    Until(Template),
 }
 
 /// A branch of a switch.

@@ -23,6 +23,7 @@ use crate::job::{Job, JobId, JobState, Output};
 pub(super) use self::{
     group::group_output,
     place::{block, locate, of_step, run_id, slots_of, step_runs, visible},
+    step::{how_ended, passes, taken},
     stop::under_way,
 };
 use step::{Release, end, with_step};

@@ -8,12 +8,15 @@ use super::{Place, RunMut, place::of_step};
 use crate::{
     job::{Failure, JobState, Output},
     value::Value,
-    workflow::{Role, StepRun, StepStatus, WaitsFor, definition::EdgeKind},
+    workflow::{Role, Step, StepKind, StepRun, StepStatus, WaitsFor, definition::EdgeKind},
 };
+
+/// More than any number of a step that a run took over from another one: it was done before all that are done in this one.
+const TAKEN_OVER: u64 = 1 << 20;
 
 /// How a step ended, as those see it that wait for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Release<'a> {
+pub(in crate::workflow) enum Release<'a> {
     /// Well. A switch with the steps that it chose.
     Done(Option<&'a [Arc<str>]>),
     /// It was not needed; what waits for it goes on.
@@ -119,7 +122,7 @@ fn finish(run: &mut impl RunMut, at: Timestamp, slot: usize, output: Option<&Arc
             step.output = job.output.take();
         }
         if undoable {
-            step.done_at = seq;
+            step.done_at = TAKEN_OVER + seq;
         }
         if is_written {
             written.clone_from(&step.output);
@@ -159,24 +162,51 @@ pub(super) fn release(run: &mut impl RunMut, slot: usize, how: Release<'_>) {
             return;
         };
         let Some(target) = steps.get(edge.to) else { continue };
-        let is_taken = match (how, edge.kind) {
-            (Release::Done(Some(chosen)), EdgeKind::Choice) => chosen.iter().any(|id| **id == *target.id.as_str()),
-            (Release::Done(_) | Release::Gate, EdgeKind::Success) => true,
-            (Release::Failed, EdgeKind::Failure) => true,
-            (Release::Failed, EdgeKind::Success | EdgeKind::Choice) => step.continue_on_error,
-            _ => false,
-        };
-        let is_broken = edge.kind != EdgeKind::Failure
-            && (how == Release::Broken || (how == Release::Failed && !step.handled && !step.continue_on_error));
-        // A handler runs because something failed, whatever else it waits for.
-        let counts = edge.kind == EdgeKind::Failure || target.role != Role::Handler;
+        let (is_taken, is_broken) = passes(how, edge.kind, step, target);
         let Some(waiting) = of_step(run, slot, edge.to) else { continue };
         if let Some(waiting) = run.step_at_mut(waiting) {
             waiting.open_edges = waiting.open_edges.saturating_sub(1);
-            waiting.is_taken |= is_taken && counts;
+            waiting.is_taken |= is_taken;
             waiting.is_broken |= is_broken;
         }
     }
+}
+
+/// How a step run ended; `taken` is what it chose if it is of a switch. `None` when it has not ended.
+pub(in crate::workflow) fn how_ended<'a>(step: &Step, state: &StepRun, taken: &'a [Arc<str>]) -> Option<Release<'a>> {
+    match state.status {
+        StepStatus::Succeeded if matches!(step.kind, StepKind::Switch { .. }) => Some(Release::Done(Some(taken))),
+        StepStatus::Succeeded => Some(Release::Done(None)),
+        StepStatus::Failed | StepStatus::TimedOut => Some(Release::Failed),
+        StepStatus::Skipped if state.is_broken => Some(Release::Broken),
+        StepStatus::Skipped if step.incoming > 0 && !state.is_taken => Some(Release::NotTaken),
+        StepStatus::Skipped => Some(Release::Gate),
+        StepStatus::Cancelled => Some(Release::Broken),
+        StepStatus::Pending | StepStatus::Running | StepStatus::Waiting => None,
+    }
+}
+
+/// What a switch chose.
+pub(in crate::workflow) fn taken(state: &StepRun) -> Vec<Arc<str>> {
+    let output = state.output.as_ref().and_then(|output| output.value.as_deref());
+    let taken = output.and_then(|output| output.get("taken")?.as_array());
+    taken.into_iter().flatten().filter_map(|id| id.as_str().map(Arc::from)).collect()
+}
+
+/// Whether the end of `source` lets `target` go along an edge, and whether it breaks it.
+pub(in crate::workflow) fn passes(how: Release<'_>, kind: EdgeKind, source: &Step, target: &Step) -> (bool, bool) {
+    let is_taken = match (how, kind) {
+        (Release::Done(Some(chosen)), EdgeKind::Choice) => chosen.iter().any(|id| **id == *target.id.as_str()),
+        (Release::Done(_) | Release::Gate, EdgeKind::Success) => true,
+        (Release::Failed, EdgeKind::Failure) => true,
+        (Release::Failed, EdgeKind::Success | EdgeKind::Choice) => source.continue_on_error,
+        _ => false,
+    };
+    let is_broken = kind != EdgeKind::Failure
+        && (how == Release::Broken || (how == Release::Failed && !source.handled && !source.continue_on_error));
+    // A handler runs because something failed, whatever else it waits for.
+    let counts = kind == EdgeKind::Failure || target.role != Role::Handler;
+    (is_taken && counts, is_broken)
 }
 
 fn write_context(run: &mut impl RunMut, position: usize, output: &Output) {

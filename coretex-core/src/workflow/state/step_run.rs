@@ -36,7 +36,7 @@ pub struct StepRun {
     /// Tries that do not count, because an operator allowed a fresh set.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(in crate::workflow) forgiven: u32,
-    /// The number of the event with which it succeeded, where it can be undone.
+    /// Where it can be undone: a number that grows with each step that succeeds.
     #[serde(default, skip_serializing_if = "is_zero_u64")]
     pub(in crate::workflow) done_at: u64,
     /// When it first left `pending`.

@@ -377,6 +377,52 @@ fn a_delay_takes_a_length_of_time_in_any_form() {
 }
 
 #[test]
+fn a_delay_lasts_until_the_next_time_of_a_calendar() {
+    assert_eq!(at(0).to_string(), "2027-01-15T08:00:00Z", "a Friday");
+    for (next, until) in [
+        ("{time: '09:00'}", "2027-01-15T09:00:00Z"),
+        ("{time: '08:00:01'}", "2027-01-15T08:00:01Z"),
+        // In Berlin it is nine: the next nine is tomorrow's.
+        ("{time: '09:00', time_zone: Europe/Berlin}", "2027-01-16T08:00:00Z"),
+        ("{time: '00:30', time_zone: '${input.zone}'}", "2027-01-15T15:30:00Z"),
+        ("{time: '06:00', days: [mon]}", "2027-01-18T06:00:00Z"),
+        ("{time: '06:00', days: [sat-sun, thu]}", "2027-01-16T06:00:00Z"),
+        ("{time: '06:00', days: [sun-tue]}", "2027-01-17T06:00:00Z"),
+        ("{time: '06:00', days: [mon-fri], except: ['2027-01-18']}", "2027-01-19T06:00:00Z"),
+        ("{cron: '*/5 * * * *'}", "2027-01-15T08:05:00Z"),
+        ("{cron: '0 0 * * *', time_zone: America/New_York}", "2027-01-16T05:00:00Z"),
+    ] {
+        let text = format!("id: w\nsteps:\n  d: {{type: delay, delay_next: {next}}}\n");
+        let run = Driver::start(&text, json!({"zone": "Asia/Tokyo"}));
+        assert_eq!(run.run.wake(), Wake::At(until.parse().unwrap()), "{next}");
+    }
+    let lost = "id: w\nsteps:\n  d: {type: delay, delay_next: {time: '09:00', time_zone: '${input.zone}'}}\n";
+    let run = Driver::start(lost, json!({"zone": "Mars/Base"}));
+    assert_eq!(run.run.failure().map(|failure| &*failure.code), Some("time_zone_unknown"));
+}
+
+#[test]
+fn a_calendar_that_names_nothing_is_refused_with_its_place() {
+    for (step, problem) in [
+        ("delay_next: {}", "delay_next: field_missing"),
+        ("delay_next: {time: '9 am'}", "delay_next.time: time_invalid"),
+        ("delay_next: {time: '24:00'}", "delay_next.time: time_invalid"),
+        ("delay_next: {time: '09:00', days: [mon, someday]}", "delay_next.days[1]: time_invalid"),
+        ("delay_next: {time: '09:00', except: [christmas]}", "delay_next.except[0]: time_invalid"),
+        ("delay_next: {time: '09:00', time_zone: Mars/Base}", "delay_next.time_zone: time_zone_unknown"),
+        ("delay_next: {cron: '61 * * * *'}", "delay_next.cron: cron_invalid"),
+        ("delay_next: {cron: '0 0 30 2 *'}", "delay_next: schedule_never_fires"),
+        ("delay_next: {cron: '@daily', days: [mon]}", "delay_next.cron: field_misplaced"),
+        ("delay_next: {cron: '@daily'}, delay_sec: 5", "delay_next: field_misplaced"),
+    ] {
+        let found = problems(&format!("id: w\nsteps:\n  d: {{type: delay, {step}}}\n"));
+        assert_eq!(found, [format!("steps.d.{problem}")], "{step}");
+    }
+    let job = "id: w\nsteps:\n  d: {delay_next: {cron: '@daily'}}\n";
+    assert_eq!(problems(job), ["steps.d.delay_next: field_misplaced"]);
+}
+
+#[test]
 fn a_dry_run_decides_everything_and_sends_nothing() {
     let yaml = "
 id: w

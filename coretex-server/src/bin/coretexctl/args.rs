@@ -286,6 +286,9 @@ pub(crate) struct Rerun {
     /// Another input: JSON, a file, or `-` for the standard input.
     #[arg(long, value_name = "JSON|FILE")]
     pub(crate) input: Option<String>,
+    /// Start at most one run under this key.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
     /// Decide everything and let nothing leave the server.
     #[arg(long)]
     pub(crate) dry_run: bool,

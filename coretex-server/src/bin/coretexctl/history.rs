@@ -20,7 +20,11 @@ pub(crate) async fn rerun(client: &Client, rerun: Rerun, json: bool) -> anyhow::
         "fresh": rerun.fresh, "dry_run": rerun.dry_run,
     });
     let path = format!("/api/v1/workflow-runs/{}/rerun", part(&rerun.id));
-    let answer = client.post(&path, Sent::json(&body)).await?;
+    let mut sent = Sent::json(&body);
+    if let Some(key) = rerun.idempotency_key {
+        sent = sent.header("idempotency-key", key);
+    }
+    let answer = client.post(&path, sent).await?;
     show(&answer, json, || println!("{}", text(&answer, "run_id")));
     if rerun.watch {
         return watch::follow(client, &text(&answer, "run_id"), json).await;

@@ -67,6 +67,10 @@ fn describe(plan: &Value) {
     }
     table.print("no steps");
     for step in steps {
+        let delay = text(step, "delay");
+        if !delay.is_empty() {
+            println!("{}: waits for {delay}", text(step, "step_id"));
+        }
         for branch in step.get("branches").map(items).unwrap_or_default() {
             let when = match text(branch, "when") {
                 when if when.is_empty() => "otherwise".to_owned(),

@@ -80,7 +80,10 @@ fn cause(wait: &Value) -> String {
             let stopping = if part("stopping") == "true" { "; what is left is being stopped" } else { "" };
             format!("its group: {} under way, {} not begun{stopping}", part("active"), part("waiting"))
         }
-        "timer" => format!("a time{until}"),
+        "timer" => match part("rule") {
+            rule if rule.is_empty() => format!("a time{until}"),
+            rule => format!("a time{until} ({rule})"),
+        },
         "backoff" => format!("try {} after `{}`{until}", part("attempt"), part("code")),
         "throttled" => format!("rule `{}`, which says later{until}", part("rule_id")),
         "kernel" => "the policy kernel".to_owned(),

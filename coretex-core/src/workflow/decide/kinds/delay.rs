@@ -7,23 +7,29 @@ use jiff::Timestamp;
 use super::super::Machine;
 use crate::{
     job::{Failure, job_after, whole_micros},
+    schedule::calendar,
     value::Value,
-    workflow::{Delay, RunEvent, definition::duration_of, fold::RunMut},
+    workflow::{
+        Delay, RunEvent,
+        definition::{Length, duration_of},
+        fold::RunMut,
+        next_time::{Clockwork, NextTime},
+    },
 };
 
 impl Machine<'_> {
     pub(super) fn begin_delay(&mut self, slot: usize, delay: &Delay) {
         let now = self.facts.now;
-        let until = match delay {
-            Delay::For(wait) => job_after(now, *wait),
-            Delay::ForTemplate(template) => {
+        let until = match &delay.length {
+            Length::For(wait) => job_after(now, *wait),
+            Length::ForTemplate(template) => {
                 let Some(value) = self.render(slot, Some(template), "`delay`") else { return };
                 match value.as_deref().and_then(duration_of) {
                     Some(wait) => job_after(now, wait),
                     None => return self.bad_time(slot, "`delay`", value.as_ref(), "a length of time such as `1h 30m`"),
                 }
             }
-            Delay::Until(template) => {
+            Length::Until(template) => {
                 let Some(value) = self.render(slot, Some(template), "`delay_until`") else { return };
                 match value.as_deref().and_then(Value::as_str).and_then(|text| text.parse::<Timestamp>().ok()) {
                     Some(until) => whole_micros(until),
@@ -33,12 +39,37 @@ impl Machine<'_> {
                     }
                 }
             }
+            Length::Next(next) => match self.next_time(slot, next) {
+                Some(until) => until,
+                None => return,
+            },
         };
         if until <= now || self.draft.core().is_dry_run() {
             self.succeed(slot, None);
         } else {
             self.record_step(slot, |step| RunEvent::StepDelayed { step, until });
         }
+    }
+
+    /// The next time of a calendar; `None` means that it failed and the step with it.
+    fn next_time(&mut self, slot: usize, next: &NextTime) -> Option<Timestamp> {
+        let now = self.facts.now;
+        let found = match &next.zone {
+            Clockwork::Of(zone) => next.times.after(now, zone),
+            Clockwork::Template(template) => {
+                let name = self.render_text(slot, template, "`delay_next.time_zone`")?;
+                let Some(zone) = calendar::zone(&name) else {
+                    let message = format!("`delay_next.time_zone` gave `{name}`, which is no time zone");
+                    self.fail(slot, Failure::fatal("time_zone_unknown", message));
+                    return None;
+                };
+                next.times.after(now, &zone)
+            }
+        };
+        if found.is_none() {
+            self.fail(slot, Failure::fatal("schedule_never_fires", "no time of `delay_next` comes any more"));
+        }
+        found
     }
 
     fn bad_time(&mut self, slot: usize, field: &str, value: Option<&Arc<Value>>, wanted: &str) {
