@@ -45,7 +45,7 @@ pub(crate) async fn compare(args: &Args) -> anyhow::Result<Map<String, Value>> {
                 .with_context(|| format!("{label} over {name}"))?;
             let now = figures.get(ratio).and_then(Value::as_f64).filter(|now| *now > 0.0);
             let now = now.with_context(|| format!("{label} over {name} finished nothing: {figures:?}"))?;
-            let before = stored["ratios"][name][&label].as_f64();
+            let before = stored.pointer(&format!("/ratios/{name}/{label}")).and_then(Value::as_f64);
             let quotient = before.map_or_else(|| "-".to_owned(), |before| format!("x{:.2}", now / before));
             let before = before.map_or_else(|| "-".to_owned(), |before| format!("{before:.4}"));
             lines.push(format!("{name:<10} {label:<4} {ratio:<24} {now:>9.4} {before:>9} {quotient:>9}"));
@@ -55,7 +55,8 @@ pub(crate) async fn compare(args: &Args) -> anyhow::Result<Map<String, Value>> {
     }
     if !args.json {
         lines.iter().for_each(|line| println!("{line}"));
-        println!("baseline: {}", stored["measured"].as_str().unwrap_or("not said how"));
+        let how = stored.get("measured").and_then(Value::as_str);
+        println!("baseline: {}", how.unwrap_or("not said how it was measured"));
     }
     Ok(Map::from_iter([("ratios".to_owned(), Value::Object(measured))]))
 }

@@ -38,7 +38,7 @@ pub(in crate::workflow) enum Length {
 }
 
 impl Delay {
-    fn new(length: Length, rule: impl AsRef<str>) -> Option<StepKind> {
+    fn step(length: Length, rule: impl AsRef<str>) -> Option<StepKind> {
         Some(StepKind::Delay(Self { length, rule: shared(rule.as_ref()) }))
     }
 
@@ -64,10 +64,10 @@ impl Compiler {
             let place = format!("{path}.delay");
             if spec.delay.contains("${") {
                 let template = self.text_template(&place, &spec.delay, options, references)?;
-                return Delay::new(Length::ForTemplate(template), &spec.delay);
+                return Delay::step(Length::ForTemplate(template), &spec.delay);
             }
             return match parse_duration(&spec.delay) {
-                Some(wait) => Delay::new(Length::For(wait), &spec.delay),
+                Some(wait) => Delay::step(Length::For(wait), &spec.delay),
                 None => {
                     let message = format!("`{}` is not a length of time", spec.delay);
                     self.problem("time_invalid", place, message, "write it as `90s`, `1h 30m` or `PT1H`");
@@ -78,7 +78,7 @@ impl Compiler {
         let seconds = if spec.delay_sec > 0 { spec.delay_sec } else { spec.timeout_sec };
         let wait = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         if spec.delay_sec > 0 || spec.delay_until.is_empty() {
-            return Delay::new(Length::For(wait), format!("{}s", wait.as_secs()));
+            return Delay::step(Length::For(wait), format!("{}s", wait.as_secs()));
         }
         let place = format!("{path}.delay_until");
         if !spec.delay_until.contains("${") && spec.delay_until.parse::<Timestamp>().is_err() {
@@ -92,7 +92,7 @@ impl Compiler {
             return None;
         }
         let until = self.text_template(&place, &spec.delay_until, options, references)?;
-        Delay::new(Length::Until(until), &spec.delay_until)
+        Delay::step(Length::Until(until), &spec.delay_until)
     }
 
     fn delay_next(
@@ -121,7 +121,7 @@ impl Compiler {
             self.problem("schedule_never_fires", place, "no time of it ever comes", help);
             return None;
         }
-        Delay::new(Length::Next(Box::new(NextTime { times, zone: zone? })), next.to_string())
+        Delay::step(Length::Next(Box::new(NextTime { times, zone: zone? })), next.to_string())
     }
 
     fn zone(
