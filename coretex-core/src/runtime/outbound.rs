@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     pin::pin,
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -51,7 +52,7 @@ pub(super) fn act(
             RunEffect::Job(Effect::Dispatch { spec, deadline_at, decision }) => {
                 dispatch(shared, aggregate, spec, deadline_at, &decision);
             }
-            RunEffect::Job(Effect::AskPolicy { spec }) => ask(shared, aggregate, spec),
+            RunEffect::Job(Effect::AskPolicy { spec, until }) => ask(shared, aggregate, spec, until),
             RunEffect::Job(effect) => {
                 shared.spawn(empty(shared.clone(), aggregate.clone(), Outgoing::Job(effect), key))
             }
@@ -132,11 +133,24 @@ pub(super) fn job_input(aggregate: &AggregateId, job: &JobId, input: JobInput) -
     }
 }
 
-fn ask(shared: &Arc<Shared>, aggregate: &AggregateId, spec: Arc<JobSpec>) {
+/// Asks the remote kernel until an answer comes too late: then it is asked anew, and two answers need not be waited for.
+fn ask(shared: &Arc<Shared>, aggregate: &AggregateId, spec: Arc<JobSpec>, until: Timestamp) {
     let (shared, aggregate) = (shared.clone(), aggregate.clone());
+    let busy = shared.clock.busy();
     shared.clone().spawn(async move {
         let request = spec.question();
-        let decision = shared.policy.ask(&request).await;
+        let mut answer = shared.policy.ask(&request);
+        // One that answers at once takes no time.
+        let decision = match futures::poll!(answer.as_mut()) {
+            Poll::Ready(decision) => decision,
+            Poll::Pending => {
+                drop(busy);
+                match select(answer, shared.clock.sleep_until(until)).await {
+                    Either::Left((decision, _)) => decision,
+                    Either::Right(_) => return,
+                }
+            }
+        };
         let input = job_input(&aggregate, &spec.id, JobInput::Judged(decision));
         // A control plane that is shutting down asks again when it is opened.
         let _closed = shared.send(aggregate, Work::Input(input), Reply::Nobody).await;

@@ -110,6 +110,7 @@ impl Shared {
             default_job_timeout: self.options.default_job_timeout,
             stop_grace: self.options.stop_grace,
             payload_limits: self.options.payload_limits(),
+            gate: self.options.gate_limits(),
         }
     }
 
