@@ -115,6 +115,13 @@ pub(super) fn prepare(
             kept.snapshot_at = run.head();
         }
     }
+    if let State::Job(record) = state
+        && let Some(at) = record.job.completed_at
+        && !transition.events.is_empty()
+    {
+        // A job ends once: nothing happens to it afterwards.
+        batch.push(put(keys::job_ended(at, aggregate.id()), encode(&record.job.state)?));
+    }
     if let Some(key) = start.and_then(|start| start.idempotency_key.as_deref())
         && let State::Run(run) = state
     {

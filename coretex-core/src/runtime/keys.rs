@@ -18,6 +18,7 @@
 //! | `snapshots/<kind>/<id>` | a state at some event (view) | with the aggregate |
 //! | `restarts/<run>` | a run that is to be restarted, and as what | until it is |
 //! | `blob-refs/<digest>/<kind>/<id>`, `blobs-of/<kind>/<id>/<digest>` | who needs a pinned output | with the aggregate |
+//! | `jobs-ended/<µs>/<job>` | how a job that was submitted by itself ended, by when | with the job |
 //! | `dlq/<job>`, `dlq-by-time/<µs>/<job>` | jobs given up | until retried or deleted |
 //! | `slots/<tenant>/<gate>/<run>`, `slots-taken/<tenant>/<gate>` | a place under a concurrency key; how many are held | while a run holds it |
 //! | `queued/<tenant>/<gate>/<rank>/<µs>/<run>` | a run that waits for a place | while it waits |
@@ -107,6 +108,7 @@ pub(super) const RUNS: &str = "runs/";
 pub(super) const VERSIONS: &str = "versions/";
 pub(super) const RESTARTS: &str = "restarts/";
 pub(super) const BY_STATUS: &str = "by-status/";
+pub(super) const JOBS_ENDED: &str = "jobs-ended/";
 pub(super) const DEAD_LETTERS_BY_TIME: &str = "dlq-by-time/";
 pub(super) const APPROVALS: &str = "approvals/";
 pub(super) const NUDGES: &str = "nudges/";
@@ -323,6 +325,10 @@ pub(super) fn dead_letter(job: &str) -> Key {
 
 pub(super) fn dead_letter_by_time(at: Timestamp, job: &str) -> Key {
     format!("{DEAD_LETTERS_BY_TIME}{:020}/{job}", at.as_microsecond().max(0)).into()
+}
+
+pub(super) fn job_ended(at: Timestamp, job: &str) -> Key {
+    format!("{JOBS_ENDED}{}", super::index::place(at, job)).into()
 }
 
 pub(super) fn idempotency(tenant: &str, key: &str) -> Key {
