@@ -104,6 +104,17 @@ pub enum Effect {
         /// Why.
         failure: Failure,
     },
+    /// Tell operators on the bus of a job that was given up.
+    ReportDeadLetter {
+        /// The job.
+        job: JobId,
+        /// Its trace.
+        trace_id: Arc<str>,
+        /// How it ended.
+        state: JobState,
+        /// Why.
+        failure: Failure,
+    },
     /// Ask the remote kernel.
     AskPolicy {
         /// The job.

@@ -154,7 +154,9 @@ pub(super) fn prepare(
     for (n, effect) in transition.effects.iter().enumerate() {
         // Dispatches, alerts and questions follow from the state; these would be lost with the process.
         let record = match effect {
-            RunEffect::Job(effect @ (Effect::Cancel { .. } | Effect::Report { .. })) => encode(effect)?,
+            RunEffect::Job(
+                effect @ (Effect::Cancel { .. } | Effect::Report { .. } | Effect::ReportDeadLetter { .. }),
+            ) => encode(effect)?,
             RunEffect::Child(effect) => encode(effect)?,
             RunEffect::Job(_) | RunEffect::Notify { .. } | RunEffect::Store { .. } => continue,
         };

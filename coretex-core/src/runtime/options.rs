@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{PlaneError, PlaneErrorKind, Retention};
 use crate::{
+    governance::Principal,
     job::{GateLimits, Topic},
     value::Limits,
     workflow::StepType,
@@ -31,6 +32,11 @@ pub struct Options {
     pub ask_timeout: Duration,
     /// How long a human's yes covers the tries of a step.
     pub approval_ttl: Duration,
+    /// On whose authority clients on the bus submit jobs and stop them; nobody is served unless it is set. A message on
+    /// the bus proves nothing about its sender: whoever may publish there acts as this principal. With it, jobs that are
+    /// given up are announced on `sys.job.dlq`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bus_clients: Option<Principal>,
     /// Topics for jobs of steps that name none, by type of step; `job.workflow.<workflow id>` where there is none. They are
     /// written into a definition when it is stored.
     pub default_topics: BTreeMap<StepType, Topic>,
@@ -58,6 +64,7 @@ impl Default for Options {
             stop_grace: Duration::from_secs(10),
             ask_timeout: GateLimits::default().ask_timeout,
             approval_ttl: GateLimits::default().approval_ttl,
+            bus_clients: None,
             default_topics: BTreeMap::new(),
             inline_bytes: 256 << 10,
             max_input_bytes: 1 << 20,

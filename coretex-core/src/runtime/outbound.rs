@@ -22,7 +22,7 @@ use super::{
     shared::{Reply, Shared, Work},
 };
 use crate::{
-    job::{Effect, Failure, JobId, JobInput, JobSpec, JobState, StepRunId, codes},
+    job::{DeadLetter, Effect, Failure, JobId, JobInput, JobSpec, JobState, StepRunId, codes},
     plane::Input,
     policy::Decision,
     ports::{Batch, BusError, BusErrorKind, Busy, Key, Message, Packet, Payload, Scan, StoreErrorKind},
@@ -224,6 +224,10 @@ pub(super) async fn publish(shared: &Shared, message: Message, busy: Busy) -> Re
     let mut busy = Some(busy);
     loop {
         match shared.bus.publish(message.clone()).await {
+            // Nobody reads them; the letters themselves lie in the store.
+            Err(error) if error.kind() == BusErrorKind::Full && *message.subject == *subjects::JOB_DLQ => {
+                return Err(error);
+            }
             Err(error) if error.is_retryable() => {
                 tracing::warn!(%error, subject = &*message.subject, "publishing again");
                 drop(busy.take());
@@ -251,7 +255,8 @@ fn effect_message(shared: &Shared, effect: &Effect) -> Option<Message> {
             };
             Some(Message::new(subjects::JOB_CANCEL, packet(shared, trace_id, cancel)))
         }
-        Effect::Report { job, trace_id, state, failure } => {
+        Effect::Report { job, trace_id, state, failure }
+        | Effect::ReportDeadLetter { job, trace_id, state, failure } => {
             let (status, code) = match state {
                 JobState::Denied => (JobStatus::Denied, ErrorCode::SafetyDenied),
                 JobState::Timeout => (JobStatus::Timeout, ErrorCode::JobTimeout),
@@ -267,10 +272,22 @@ fn effect_message(shared: &Shared, effect: &Effect) -> Option<Message> {
                 error_code_enum: code as i32,
                 ..protocol::JobResult::default()
             };
-            Some(Message::new(subjects::JOB_RESULT, packet(shared, trace_id, result)))
+            let is_letter = matches!(effect, Effect::ReportDeadLetter { .. });
+            let subject = if is_letter { subjects::JOB_DLQ } else { subjects::JOB_RESULT };
+            Some(Message::new(subject, packet(shared, trace_id, result)))
         }
         Effect::Dispatch { .. } | Effect::AskPolicy { .. } => None,
     }
+}
+
+/// The announcement of a job that was given up.
+pub(super) fn report_dead_letter(letter: &DeadLetter) -> RunEffect {
+    RunEffect::Job(Effect::ReportDeadLetter {
+        job: letter.spec.id.clone(),
+        trace_id: letter.spec.trace_id.clone(),
+        state: letter.state,
+        failure: letter.failure.clone(),
+    })
 }
 
 fn alert(shared: &Shared, run: &str, workflow: &str, step: &StepRunId, title: &str, payload: &Value) -> Message {

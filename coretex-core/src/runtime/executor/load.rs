@@ -82,6 +82,7 @@ impl Executor {
                 (_, Work::Submit(_)) if deleted => {
                     let message = format!("job `{}` was removed; its id is not used again", aggregate.id());
                     let refused = PlaneError::new(PlaneErrorKind::Conflict, "job_deleted", message);
+                    self.shared.note_refusal(&command.reply, &refused);
                     answer(command.reply, Err(refused), &aggregate);
                 }
                 (_, Work::Start { .. }) if deleted => {
