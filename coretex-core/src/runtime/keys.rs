@@ -22,6 +22,7 @@
 //! | `dlq/<job>`, `dlq-by-time/<µs>/<job>` | jobs given up | until retried or deleted |
 //! | `slots/<tenant>/<gate>/<run>`, `slots-taken/<tenant>/<gate>` | a place under a concurrency key; how many are held | while a run holds it |
 //! | `queued/<tenant>/<gate>/<rank>/<µs>/<run>` | a run that waits for a place | while it waits |
+//! | `gave-way/<tenant>/<gate>/<kind>/<digest>` | the run that gave way to a start under `cancel_newest` | seven days |
 //! | `queues/<tenant>/<gate>` | wake source: somebody may wait there | until the line was seen empty |
 //! | `schedules/<tenant>/<id>` | a schedule | until deleted |
 //! | `timers/<due>/schedules/…` | wake source: its next time | while it has one |
@@ -157,6 +158,11 @@ pub(super) fn slots_taken(gate: &Gate) -> Key {
 
 pub(super) fn slots(gate: &Gate) -> String {
     format!("{SLOTS}{}/", gate.as_str())
+}
+
+/// Who gave way to a start, which its idempotency key or its run names.
+pub(super) fn gave_way(gate: &Gate, kind: &str, name: &str) -> Key {
+    format!("gave-way/{}/{kind}/{}", gate.as_str(), short_digest(name.as_bytes())).into()
 }
 
 pub(super) fn queued(gate: &Gate) -> String {
