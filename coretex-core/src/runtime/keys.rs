@@ -136,8 +136,13 @@ impl Gate {
 
 /// 128 bits of the SHA-256 of `bytes`, in hex.
 pub(super) fn short_digest(bytes: &[u8]) -> String {
+    hex_of(Sha256::digest(bytes), 16)
+}
+
+/// The first `count` of `bytes`, in hex.
+pub(super) fn hex_of(bytes: impl IntoIterator<Item = u8>, count: usize) -> String {
     use std::fmt::Write;
-    Sha256::digest(bytes).iter().take(16).fold(String::with_capacity(32), |mut hex, byte| {
+    bytes.into_iter().take(count).fold(String::with_capacity(2 * count), |mut hex, byte| {
         // Writing to a string cannot fail.
         let _infallible = write!(hex, "{byte:02x}");
         hex
@@ -304,8 +309,7 @@ pub(super) fn by_label(tenant: &str, name: &str, value: &str) -> String {
     hash.update((name.len() as u64).to_be_bytes());
     hash.update(name.as_bytes());
     hash.update(value.as_bytes());
-    let hash = hash.finalize();
-    format!("by-label/{tenant}/{}/", crate::value::json::hex(hash.get(..16).unwrap_or_default()))
+    format!("by-label/{tenant}/{}/", hex_of(hash.finalize(), 16))
 }
 
 pub(super) fn live_of(workflow: &str) -> String {

@@ -151,7 +151,9 @@ impl ControlPlane {
             after = page.next;
             for entry in &page.entries {
                 looked_at += 1;
-                let job = std::str::from_utf8(&entry.value).unwrap_or_default();
+                let job = std::str::from_utf8(&entry.value).map_err(|error| {
+                    PlaneError::damaged(&format!("a dead letter's name at `{}`", entry.key), &error)
+                })?;
                 if let Some(letter) = self.shared().store.get(&keys::dead_letter(job)).await? {
                     let letter: DeadLetter = read("a dead letter", &letter)?;
                     if letter.spec.tenant == principal.tenant {

@@ -156,7 +156,10 @@ pub(super) async fn document(request: Request) -> Result<Option<Value>, Problem>
 /// do.
 fn media_type(headers: &HeaderMap) -> Result<bool, Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(false) };
-    let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let text = value.to_str().map(str::to_ascii_lowercase).map_err(|_| {
+        let detail = "the header `Content-Type` is not plain text; send `application/json`";
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type_unsupported", detail)
+    })?;
     let kind = text.split(';').next().unwrap_or_default().trim();
     match kind {
         "application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml" => Ok(true),
@@ -173,6 +176,20 @@ fn media_type(headers: &HeaderMap) -> Result<bool, Problem> {
             format!("`{kind}` is not read here; send `application/json`"),
         )),
     }
+}
+
+/// The key under which a repeat is known, from the first of the headers `names` that has one.
+///
+/// # Errors
+/// `idempotency_key_invalid` when it is not plain text: left out, a repeat would count as another request.
+pub(super) fn idempotency_key<'a>(headers: &'a HeaderMap, names: &[&str]) -> Result<Option<&'a str>, Problem> {
+    for name in names {
+        let Some(value) = headers.get(*name).filter(|value| !value.is_empty()) else { continue };
+        return value.to_str().map(Some).map_err(|_| {
+            Problem::bad_request("idempotency_key_invalid", format!("the header `{name}` is not plain text"))
+        });
+    }
+    Ok(None)
 }
 
 /// The JSON value of a body; `None` when it is empty or `null`.

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Api, Problem,
     auth::Caller,
-    extract::{Body, Ids},
+    extract::{Body, Ids, idempotency_key},
     shape,
 };
 
@@ -72,7 +72,7 @@ pub(super) async fn submit(
     shape::check_tenant(&caller, Some(&body.org_id))?;
     shape::check_tenant(&caller, Some(&body.tenant_id))?;
     if body.idempotency_key.is_empty()
-        && let Some(key) = headers.get("idempotency-key").and_then(|value| value.to_str().ok())
+        && let Some(key) = idempotency_key(&headers, &["idempotency-key"])?
     {
         key.clone_into(&mut body.idempotency_key);
     }

@@ -17,7 +17,7 @@ use serde_json::{Map, json};
 use super::{
     Api, Problem,
     auth::Caller,
-    extract::{Ids, Params, json, read},
+    extract::{Ids, Params, idempotency_key, json, read},
     run_path::RunPath,
     run_query, shape,
 };
@@ -55,8 +55,7 @@ pub(super) async fn start(
     for (name, value) in run_query::labels(&params)? {
         start = start.label(name, value);
     }
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
-    let key = header("idempotency-key").or_else(|| header("x-idempotency-key"));
+    let key = idempotency_key(&headers, &["idempotency-key", "x-idempotency-key"])?;
     if let Some(key) = key.or_else(|| params.text("idempotency_key")).or_else(|| params.text("idempotency-key")) {
         start = start.idempotency_key(key);
     }
@@ -125,7 +124,7 @@ pub(super) async fn show(State(api): State<Api>, caller: Caller, Ids(id): Ids<St
     shape::run(&run).map(Json).ok_or_else(|| no_run(&id))
 }
 
-fn no_run(id: &str) -> Problem {
+pub(super) fn no_run(id: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "run_not_found", format!("there is no run `{id}`"))
 }
 

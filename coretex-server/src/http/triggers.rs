@@ -15,7 +15,7 @@ use serde_json::{Map, json};
 use super::{
     Api, Problem,
     auth::Caller,
-    extract::{Ids, Params, json, read},
+    extract::{Ids, Params, idempotency_key, json, read},
 };
 
 /// Takes an event with the body as its input. 202 with the run that it will be part of.
@@ -29,8 +29,7 @@ pub(super) async fn send(
     let (bytes, _) = read(request, &()).await?;
     let input = json(&bytes)?.unwrap_or_else(|| Value::Object(Map::new()));
     let mut event = TriggerRequest::new(WorkflowId::parse(&workflow)?, trigger, input);
-    let id = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).filter(|id| !id.is_empty());
-    if let Some(id) = id {
+    if let Some(id) = idempotency_key(&headers, &["idempotency-key"])? {
         event = event.event_id(id);
     }
     Ok((StatusCode::ACCEPTED, Json(api.plane.trigger(&caller.0, event).await?)))
