@@ -60,6 +60,7 @@ fn play(workflow: &Arc<Workflow>, input: &Arc<Value>) -> anyhow::Result<(Duratio
         default_job_timeout: Duration::from_secs(9_000),
         stop_grace: Duration::from_secs(10),
         payload_limits: Limits::default(),
+        gate: Default::default(),
     };
     let began = Instant::now();
     let mut run = Run::new(workflow.clone());

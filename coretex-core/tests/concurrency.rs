@@ -413,3 +413,45 @@ fn places_never_leak_whatever_happens() {
         });
     }
 }
+
+/// One start makes one run give way, also where the first try was cut off after that run had gone and before the starter
+/// was answered.
+#[test]
+fn a_start_that_is_repeated_after_a_crash_lets_no_second_one_give_way() {
+    let line = "id: line\nconcurrency: {key: w}\nsteps: {a: {topic: job.a}}";
+    let mut between = 0;
+    for n in 1..12 {
+        for keyed in [false, true] {
+            let at = format!("crash after {n}, {}", if keyed { "under a key" } else { "under its id" });
+            let faults = FaultPlan::new(n).crash_after(n).arm();
+            faults.rest();
+            let builder = limited("{policy: cancel_newest, key: w}").workflow(line).faults(&faults).seed(n);
+            tell(builder, async |plane| {
+                let holds = plane.start("line", json!({})).await?;
+                let waits = [plane.start("line", json!({})).await?, plane.start("line", json!({})).await?];
+                faults.resume();
+                let request = StartRequest::new(WorkflowId::parse("w")?, json!({}));
+                let request = match keyed {
+                    true => request.idempotency_key("once"),
+                    false => request.run_id(RunId::parse("comes")?),
+                };
+                let first = plane.plane()?.start(plane.principal(), request.clone()).await;
+                if first.is_err() {
+                    plane.restart().await?;
+                    between += u32::from(status(plane, &waits[1]).await == RunStatus::Cancelled);
+                }
+                faults.rest();
+                let comes = plane.start_with(request).await?;
+                assert_eq!(status(plane, &waits[1]).await, RunStatus::Cancelled, "{at}");
+                assert_eq!(status(plane, &waits[0]).await, RunStatus::Pending, "{at}: one gave way, and no other");
+                assert_eq!(status(plane, &comes).await, RunStatus::Pending, "{at}");
+                places_have_holders(plane, 1, &at).await;
+                assert_eq!(plane.run_to_end(&holds).await?.status(), RunStatus::Succeeded, "{at}");
+                assert_eq!(plane.run_to_end(&comes).await?.status(), RunStatus::Succeeded, "{at}");
+                nothing_is_left(plane, &at).await;
+                Ok(())
+            });
+        }
+    }
+    assert!(between > 1, "some crash lay between the two");
+}

@@ -5,10 +5,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use coretex_core::{
-    job::{RunId, WorkflowId},
+    job::{JobId, JobState, RunId, Topic, WorkflowId},
+    policy::Outcome,
     ports::{BlobKey, Scan},
-    runtime::{Age, Options, PlaneError, PruneReport, PrunedClass, Retention, RunQuery, StartRequest, VersionRef},
-    testing::{FaultPlan, Faults, Reply, ScriptedJob, TestPlane, TestPlaneBuilder},
+    runtime::{
+        Age, JobRequest, Options, PlaneError, PruneReport, PrunedClass, Retention, RunQuery, StartRequest, VersionRef,
+    },
+    testing::{FaultPlan, Faults, Reply, ScriptedJob, TestPlane, TestPlaneBuilder, policy_fn},
     workflow::{RunStatus, Workflow},
 };
 use serde_json::json;
@@ -334,4 +337,113 @@ fn the_background_sweep_keeps_its_interval() {
         assert_eq!(listed(plane).await?.len(), 0);
         Ok(())
     });
+}
+
+/// Submits a job by itself; `topic` says how it ends.
+async fn submit(plane: &TestPlane, id: &str, topic: &str) -> Result<JobId, PlaneError> {
+    let request = JobRequest::new(Topic::parse_job(topic)?, json!({"n": 1})).id(JobId::parse(id)?);
+    plane.ask(async |p| p.submit_job(plane.principal(), request.clone()).await).await
+}
+
+async fn state(plane: &TestPlane, id: &str) -> Option<JobState> {
+    let id = JobId::parse(id).unwrap();
+    plane.ask(async |p| p.job(plane.principal(), &id).await).await.ok().map(|view| view.job.state)
+}
+
+/// A plane whose jobs end in every way, and one that keeps its job.
+fn jobs() -> TestPlaneBuilder {
+    plane().worker("job.bad", Reply::fatal("broken")).worker("job.never", Reply::Never).job_timeout(DAY / 2).policy(
+        policy_fn("p", |request| match request.topic {
+            "job.denied" => Outcome::Deny,
+            "job.held" => Outcome::RequireApproval,
+            _ => Outcome::Allow,
+        }),
+    )
+}
+
+#[test]
+fn jobs_by_themselves_go_by_how_and_when_they_ended_and_live_ones_never() {
+    tell(jobs(), async |plane| {
+        for (id, topic) in [("good", "job.a"), ("bad", "job.bad"), ("denied", "job.denied"), ("late", "job.never")] {
+            submit(plane, id, topic).await?;
+        }
+        submit(plane, "held", "job.held").await?;
+        plane.advance(10 * DAY).await;
+        submit(plane, "fresh", "job.a").await?;
+        let stopped = submit(plane, "stopped", "job.held").await?;
+        plane.ask(async |p| p.cancel_job(plane.principal(), &stopped, "enough").await).await?;
+        plane.settle().await;
+        let jobs = |report: &PruneReport| report.of(PrunedClass::Jobs).map(|jobs| jobs.samples.clone());
+        let mut retention = Retention::default();
+        retention.succeeded = age("10d");
+        retention.failed = age("11d");
+        let told = preview(plane, &retention).await?;
+        assert_eq!(
+            jobs(&told),
+            Some(vec!["good".to_owned()]),
+            "the failed ones are too young, the late one is not asked for"
+        );
+        assert!(state(plane, "good").await.is_some(), "a preview removes nothing");
+        assert_eq!(prune(plane, &retention).await?, told);
+        assert_eq!(state(plane, "good").await, None);
+        retention = all_at("1d");
+        retention.dead_letters = None;
+        let mut gone = jobs(&prune(plane, &retention).await?).unwrap();
+        gone.sort();
+        assert_eq!(gone, ["bad", "denied", "late"]);
+        plane.crash_and_restart().await?;
+        plane.advance(100 * DAY).await;
+        assert_eq!(jobs(&prune(plane, &all_at("0s")).await?), Some(vec!["fresh".to_owned(), "stopped".to_owned()]));
+        assert_eq!(state(plane, "held").await, Some(JobState::ApprovalRequired), "it still waits");
+        assert_eq!(keys(plane, "jobs-ended/").await, Vec::<String>::new());
+        let letters = plane.ask(async |p| p.dead_letters(plane.principal(), None, 0).await).await?;
+        assert!(letters.items.is_empty(), "letters go by their own age");
+        Ok(())
+    });
+}
+
+#[test]
+fn nothing_of_a_removed_job_stays_but_that_its_id_was_used() {
+    tell(jobs().options(small()), async |plane| {
+        let before = keys(plane, "").await;
+        let id = submit(plane, "mine", "job.a").await?;
+        let context = BlobKey::parse("ctx:mine").unwrap();
+        plane.plane()?.blobs().put(&context, "{}".into()).await.unwrap();
+        let strange = BlobKey::parse("ctx:nobody").unwrap();
+        plane.plane()?.blobs().put(&strange, "{}".into()).await.unwrap();
+        plane.settle().await;
+        assert!(blobs(plane).await.iter().any(|key| key.starts_with("pin/")), "a large output is pinned");
+        plane.advance(2 * DAY).await;
+        prune(plane, &all_at("1d")).await?;
+        // Blobs are freed by the removal, and go with the next one.
+        prune(plane, &all_at("1d")).await?;
+        assert_eq!((keys(plane, "").await, blobs(plane).await), (before, vec!["ctx:nobody".to_owned()]));
+        let error = submit(plane, "mine", "job.a").await.unwrap_err();
+        assert_eq!(error.code(), "job_deleted");
+        assert_eq!(plane.dispatched().iter().filter(|request| request.job_id == id.as_str()).count(), 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_crash_while_jobs_are_removed_leaves_each_whole_or_gone() {
+    for commit in 1..6 {
+        let faults = FaultPlan::new(commit).crash_after(commit).arm();
+        let holding: Faults = faults.clone();
+        tell(jobs().faults(&faults), async |plane| {
+            holding.rest();
+            for n in 0..200 {
+                submit(plane, &format!("j{n}"), "job.a").await?;
+            }
+            plane.advance(2 * DAY).await;
+            holding.resume();
+            prune(plane, &all_at("1d")).await?;
+            assert_eq!(holding.counts().crashes, 1);
+            assert_eq!(keys(plane, "jobs-ended/").await, Vec::<String>::new());
+            for n in 0..200 {
+                assert_eq!(state(plane, &format!("j{n}")).await, None);
+            }
+            Ok(())
+        });
+    }
 }

@@ -10,8 +10,8 @@ use std::{
 
 use coretex_core::{
     job::{
-        Answer, ApprovalGrant, Facts, Failure, Job, JobId, JobInput, JobResult, JobSpec, JobState, JobStatusReport,
-        Moves, Output, Priority, TenantId, Topic, decide, open,
+        Answer, ApprovalGrant, Asking, Facts, Failure, Job, JobId, JobInput, JobResult, JobSpec, JobState,
+        JobStatusReport, Moves, Output, Priority, TenantId, Topic, decide, open,
     },
     policy::{Decision, JobMeta, Outcome, PolicyRequest},
     ports::{PolicySnapshot, Verdict},
@@ -34,12 +34,13 @@ const STATES: [JobState; 10] = [
     JobState::Denied,
 ];
 /// Inputs by the names that the page gives them; `early` is a tick before anything is due, which the page does not name.
-const INPUTS: [&str; 12] = [
+const INPUTS: [&str; 13] = [
     "started",
     "approved",
     "rejected",
     "judged",
     "due",
+    "overdue",
     "early",
     "cancel",
     "stop",
@@ -180,7 +181,7 @@ fn input(name: &str, verdict: &str) -> JobInput {
         "approved" => JobInput::Answered(answer(true)),
         "rejected" => JobInput::Answered(answer(false)),
         "judged" => JobInput::Judged(decision(verdict).expect("an answer is a decision")),
-        "due" | "early" => JobInput::Tick,
+        "due" | "overdue" | "early" => JobInput::Tick,
         "cancel" => JobInput::Cancel { by: "ada".into(), reason: "".into() },
         "stop" => {
             JobInput::Stop { by: "ada".into(), reason: "".into(), until: now() + jiff::SignedDuration::from_secs(10) }
@@ -207,6 +208,7 @@ fn world<T>(verdict: &str, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
         default_job_timeout,
         stop_grace: Duration::from_secs(10),
         payload_limits: coretex_core::value::Limits::default(),
+        gate: Default::default(),
     })
 }
 
@@ -230,12 +232,28 @@ fn job_in(state: JobState, input: &str, granted: bool) -> Job {
     job.hash = Some(hash.clone());
     job.due_at = match input {
         "early" => Some(now() + jiff::SignedDuration::from_secs(1)),
-        // While a kernel is asked there is no time to wait for.
-        "judged" if state == JobState::Pending => None,
         _ => Some(now()),
     };
-    job.grant =
-        granted.then(|| Arc::new(ApprovalGrant { answer: answer(true), at: now(), hash, snapshot: "v1".into() }));
+    // Asked a moment ago, or so long ago that the job's time is over.
+    job.asking = match input {
+        "judged" => Some(Asking { since: now(), times: 1 }),
+        "overdue" => Some(Asking { since: now() - jiff::SignedDuration::from_secs(60), times: 2 }),
+        _ => None,
+    };
+    job.grant = granted.then(|| {
+        Arc::new(ApprovalGrant {
+            answer: answer(true),
+            at: now(),
+            attempt: 1,
+            hash,
+            terms: decision("require_approval").expect("a decision").terms().into(),
+            snapshot: "v1".into(),
+            expires_at: now() + jiff::SignedDuration::from_secs(1),
+        })
+    });
+    if state == JobState::ApprovalRequired {
+        job.decision = decision("require_approval");
+    }
     job
 }
 
@@ -244,7 +262,7 @@ fn the_machine_does_what_the_page_says_for_every_state_and_input() {
     let (page, spec) = (Page::read(), spec());
     let mut used = BTreeSet::new();
     for verdict in VERDICTS {
-        let moves = world(verdict, |facts| open(&spec, facts));
+        let moves = world(verdict, |facts| open(&spec, None, facts));
         let job = Job::new(spec.id.clone(), 1, now());
         assert_eq!(fold(job, &moves), page.says("[*]", "opened", verdict), "opened with {verdict}");
     }
@@ -256,7 +274,11 @@ fn the_machine_does_what_the_page_says_for_every_state_and_input() {
             Err(_) => Outcomes::Refused,
         };
         let agreed = granted || name == "approved";
-        let shown = if verdict == "require_approval" && agreed { "granted" } else { verdict };
+        let shown = match verdict {
+            "require_approval" if agreed => "granted",
+            "ask" if name == "overdue" => "unanswered",
+            verdict => verdict,
+        };
         let from = state.as_str();
         assert_eq!(found, page.says(from, name, shown), "{from} takes {name}, policy says {shown}");
         used.insert((from.to_owned(), name.to_owned()));

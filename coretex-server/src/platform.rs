@@ -139,15 +139,20 @@ impl Platform {
     /// When the directory is in use or damaged, or the control plane does not start.
     pub async fn open(self) -> Result<ControlPlane, OpenError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        tracing::debug!(directory = %self.data.display(), "opening the store");
         let store = EmbeddedStore::open(self.data.join("store")).await?;
+        tracing::debug!("opened the store");
         let blobs = FileBlobs::open(self.data.join("blobs"), clock.clone()).await?;
         let bus = self.bus.unwrap_or_else(|| Arc::new(MemoryBus::new(clock.clone())));
+        tracing::debug!("opened the blobs");
         let builder = ControlPlane::builder_shared(self.policy).store(Arc::new(store)).blobs(Arc::new(blobs)).bus(bus);
         let plane = builder.clock(clock).routes(self.routes).start().await?;
+        tracing::debug!(resumed = plane.recovery().resumed, "started the control plane");
         for workflow in self.definitions {
             let owner = Principal::service("coretex").for_tenant(workflow.tenant().clone());
             plane.put_workflow(&owner, workflow).await?;
         }
+        tracing::debug!("stored the definitions");
         Ok(plane)
     }
 }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Dice, Server};
+use common::{Dice, OPENING, Server};
 use coretex_core::value::Value;
 use coretex_server::client::{Client, ClientError, Sent};
 use futures::{StreamExt, stream};
@@ -134,14 +134,13 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_applied_twice() {
     let mut rounds = 0;
     while rounds < wanted && began.elapsed() < Duration::from_secs(seconds) {
         rounds += 1;
-        let server = Server::spawn(data.path());
         if dice.below(5) == 0 {
             // While it opens its files and takes up what was under way.
-            tokio::time::sleep(Duration::from_millis(dice.below(60))).await;
-            server.kill();
+            let phase = OPENING[usize::try_from(dice.below(OPENING.len() as u64)).unwrap()];
+            Server::kill_when_it_says(data.path(), phase);
             continue;
         }
-        let server = server.ready();
+        let server = Server::start(data.path());
         let client = server.client();
         let pending: Vec<(u64, String)> = {
             let book = book.lock().unwrap();

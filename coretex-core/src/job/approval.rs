@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{JobId, RunId, StepRunId, TenantId, WorkflowId};
+use super::{GrantLapse, JobId, RunId, StepRunId, TenantId, WorkflowId};
 use crate::{policy::Decision, value::Value};
 
 /// What an approval is about.
@@ -60,6 +60,9 @@ pub struct ApprovalRequest {
     /// The job, when policy asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<Arc<super::JobSpec>>,
+    /// Why an earlier yes does not cover it, when there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_again: Option<GrantLapse>,
     /// Since when it waits.
     pub requested_at: Timestamp,
     /// When the question lapses.
@@ -83,18 +86,4 @@ pub struct Answer {
     /// Anything else; may be empty.
     #[serde(default)]
     pub note: Arc<str>,
-}
-
-/// A yes, with what it is bound to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ApprovalGrant {
-    /// The answer.
-    #[serde(flatten)]
-    pub answer: Answer,
-    /// When it was given.
-    pub at: Timestamp,
-    /// Digest of the job that was agreed to.
-    pub hash: Arc<str>,
-    /// The policy that asked.
-    pub snapshot: Arc<str>,
 }

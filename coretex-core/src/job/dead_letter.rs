@@ -13,6 +13,8 @@ pub mod codes {
     pub const SAFETY_DENIED: &str = "safety_denied";
     /// No pool is mapped to the topic, or none offers what the job requires.
     pub const NO_POOL_MAPPING: &str = "no_pool_mapping";
+    /// A remote policy kernel did not answer in time.
+    pub const POLICY_UNANSWERED: &str = "policy_unanswered";
     /// A human refused.
     pub const APPROVAL_REJECTED: &str = "approval_rejected";
     /// The question was not answered in time.

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, ApprovalGrant, ApprovalRequest, Facts, Failure, Job, JobEvent, JobId, JobResult, JobSpec, JobState,
-    JobStatusReport, Subject, codes,
+    Answer, ApprovalGrant, ApprovalRequest, Asking, Facts, Failure, GateLimits, Job, JobEvent, JobId, JobResult,
+    JobSpec, JobState, JobStatusReport, Subject, codes,
 };
 use crate::{
     policy::{Decision, Outcome},
@@ -104,10 +104,23 @@ pub enum Effect {
         /// Why.
         failure: Failure,
     },
+    /// Tell operators on the bus of a job that was given up.
+    ReportDeadLetter {
+        /// The job.
+        job: JobId,
+        /// Its trace.
+        trace_id: Arc<str>,
+        /// How it ended.
+        state: JobState,
+        /// Why.
+        failure: Failure,
+    },
     /// Ask the remote kernel.
     AskPolicy {
         /// The job.
         spec: Arc<JobSpec>,
+        /// When an answer comes too late: it is asked again.
+        until: jiff::Timestamp,
     },
 }
 
@@ -149,10 +162,10 @@ impl SpecSource for Arc<JobSpec> {
     }
 }
 
-/// Starts an attempt: asks policy, and if it may go, routes it. Pure.
-pub fn open(spec: &Arc<JobSpec>, facts: &Facts<'_>) -> Moves {
+/// Starts an attempt: asks policy, and if it may go, routes it. `grant` is a yes to an earlier try. Pure.
+pub fn open(spec: &Arc<JobSpec>, grant: Option<&ApprovalGrant>, facts: &Facts<'_>) -> Moves {
     let mut moves = Moves::default();
-    gate(spec, None, facts, &mut moves);
+    gate(spec, grant, None, facts, &mut moves);
     moves
 }
 
@@ -184,10 +197,12 @@ pub fn decide(job: &Job, spec: &dyn SpecSource, input: JobInput, facts: &Facts<'
             fail(&spec.spec(), failure, &mut moves);
         }
         // One that is put off by policy has had its answer: another is a repeat.
-        (Pending, JobInput::Judged(decision)) if job.due_at.is_none() => {
+        (Pending, JobInput::Judged(decision)) if job.is_asking() => {
             proceed(&spec.spec(), job.grant.as_deref(), decision, facts, &mut moves)
         }
-        (Pending, JobInput::Tick) if is_due(job, facts) => gate(&spec.spec(), job.grant.as_deref(), facts, &mut moves),
+        (Pending, JobInput::Tick) if is_due(job, facts) => {
+            gate(&spec.spec(), job.grant.as_deref(), job.asking, facts, &mut moves);
+        }
         (ApprovalRequired, JobInput::Answered(answer)) => {
             moves.closed = true;
             answered(job, &spec.spec(), answer, facts, &mut moves);
@@ -216,14 +231,32 @@ fn is_due(job: &Job, facts: &Facts<'_>) -> bool {
     job.due_at.is_some_and(|due| due <= facts.now)
 }
 
-fn gate(spec: &Arc<JobSpec>, grant: Option<&ApprovalGrant>, facts: &Facts<'_>, moves: &mut Moves) {
+fn gate(
+    spec: &Arc<JobSpec>,
+    grant: Option<&ApprovalGrant>,
+    asking: Option<Asking>,
+    facts: &Facts<'_>,
+    moves: &mut Moves,
+) {
     match facts.policy.evaluate(&spec.question()) {
         Verdict::Decided(decision) => proceed(spec, grant, decision, facts, moves),
-        Verdict::Ask => {
-            moves.events.push(JobEvent::Asked { decision: None });
-            moves.effects.push(Effect::AskPolicy { spec: spec.clone() });
-        }
+        Verdict::Ask => ask(spec, asking, facts, moves),
     }
+}
+
+/// Asks the remote kernel, once more if it did not answer: within the time that the job may take, and patiently, because
+/// one that is away must not be flooded when it comes back.
+fn ask(spec: &Arc<JobSpec>, asking: Option<Asking>, facts: &Facts<'_>, moves: &mut Moves) {
+    let (since, times) = asking.map_or((facts.now, 0), |asking| (asking.since, asking.times));
+    let deadline_at = job_after(since, spec.timeout.unwrap_or(facts.default_job_timeout));
+    if times > 0 && deadline_at <= facts.now {
+        let message = format!("the policy kernel was asked {times} times since {since} and did not answer");
+        return fail(spec, Failure::retryable(codes::POLICY_UNANSWERED, message), moves);
+    }
+    let factor = 1_u32.checked_shl(times).unwrap_or(u32::MAX).clamp(1, GateLimits::LONGEST_ASK);
+    let until = job_after(facts.now, facts.gate.ask_timeout.saturating_mul(factor)).min(deadline_at);
+    moves.events.push(JobEvent::Asked { decision: None, until: Some(until) });
+    moves.effects.push(Effect::AskPolicy { spec: spec.clone(), until });
 }
 
 fn proceed(
@@ -237,10 +270,17 @@ fn proceed(
         Outcome::Allow | Outcome::AllowWithConstraints => dispatch(spec, decision, facts, moves),
         Outcome::RequireApproval => {
             let hash: Arc<str> = spec.hash().into();
-            // A yes counts for the work that was shown, and for no other.
-            if grant.is_some_and(|grant| grant.hash == hash) {
-                return dispatch(spec, decision, facts, moves);
-            }
+            let again = match grant.map(|grant| (grant, grant.covers(&hash, &decision, facts.now))) {
+                Some((grant, Ok(()))) => {
+                    if grant.attempt != spec.attempt {
+                        let (by, given_at, given_to) = (grant.answer.by.clone(), grant.at, grant.attempt);
+                        moves.events.push(JobEvent::Covered { by, given_at, given_to });
+                    }
+                    return dispatch(spec, decision, facts, moves);
+                }
+                Some((_, Err(lapse))) => Some(lapse),
+                None => None,
+            };
             moves.opened = Some(Box::new(ApprovalRequest {
                 subject: Subject::Job { job_id: spec.id.clone() },
                 tenant: spec.tenant.clone(),
@@ -250,10 +290,11 @@ fn proceed(
                 decision: Some(decision.clone()),
                 hash: Some(hash.clone()),
                 spec: Some(spec.clone()),
+                asked_again: again,
                 requested_at: facts.now,
                 expires_at: None,
             }));
-            moves.events.push(JobEvent::ApprovalRequired { decision, hash });
+            moves.events.push(JobEvent::ApprovalRequired { decision, hash, again });
         }
         Outcome::Deny => {
             let reason = if decision.reason.is_empty() { "denied by policy".into() } else { decision.reason.clone() };
@@ -291,15 +332,20 @@ fn answered(job: &Job, spec: &Arc<JobSpec>, answer: Answer, facts: &Facts<'_>, m
         moves.events.push(JobEvent::Denied { decision: None, failure });
         return;
     }
+    // What was shown, not what is asked now. A question without these was never asked: its yes covers nothing.
+    let shown = job.decision.as_ref();
     let grant = Arc::new(ApprovalGrant {
         answer,
         at: facts.now,
+        attempt: job.attempt,
         hash: job.hash.clone().unwrap_or_default(),
-        snapshot: job.decision.as_ref().map(|decision| decision.snapshot.clone()).unwrap_or_default(),
+        terms: shown.map(|decision| decision.terms().into()).unwrap_or_default(),
+        snapshot: shown.map(|decision| decision.snapshot.clone()).unwrap_or_default(),
+        expires_at: job_after(facts.now, facts.gate.approval_ttl),
     });
     moves.events.push(JobEvent::Approved { grant: grant.clone() });
     // Policy is asked again: what it denies today is not run because it was only doubtful yesterday.
-    gate(spec, Some(&grant), facts, moves);
+    gate(spec, Some(&grant), None, facts, moves);
 }
 
 fn settle(result: JobResult, fenced: bool, moves: &mut Moves) {

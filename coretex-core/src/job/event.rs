@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ApprovalGrant, Failure, Output};
+use super::{ApprovalGrant, Failure, GrantLapse, Output};
 use crate::policy::Decision;
 
 /// A stored fact about an attempt.
@@ -17,6 +17,9 @@ pub enum JobEvent {
         /// The decision before, if there was one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         decision: Option<Decision>,
+        /// When it is asked again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
     },
     /// Policy said: later.
     Throttled {
@@ -31,11 +34,23 @@ pub enum JobEvent {
         decision: Decision,
         /// What the approval binds.
         hash: Arc<str>,
+        /// Why an earlier yes does not cover it, when there was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again: Option<GrantLapse>,
     },
     /// A human agreed.
     Approved {
         /// Who, why, and to what.
         grant: Arc<ApprovalGrant>,
+    },
+    /// Policy asks for a human, and a yes to an earlier try of the same work holds.
+    Covered {
+        /// Who gave it.
+        by: Arc<str>,
+        /// When.
+        given_at: Timestamp,
+        /// To which try.
+        given_to: u32,
     },
     /// It was permitted, routed and recorded for dispatch.
     Dispatched {

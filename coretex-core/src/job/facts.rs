@@ -1,5 +1,7 @@
 //! What the pure rooms may know of the world, handed in as an argument.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::{ports::PolicySnapshot, scheduler::Routes, value::Limits};
@@ -16,9 +18,33 @@ pub struct Facts<'a> {
     /// Topics and pools in force.
     pub routes: &'a Routes,
     /// Longest time an attempt may take when nothing else says so.
-    pub default_job_timeout: std::time::Duration,
+    pub default_job_timeout: Duration,
     /// How long a worker has to say that it stopped.
-    pub stop_grace: std::time::Duration,
+    pub stop_grace: Duration,
     /// How large and how deep a rendered input may be.
     pub payload_limits: Limits,
+    /// How long questions stay open and answers hold.
+    pub gate: GateLimits,
+}
+
+/// How long questions about a job stay open and answers hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateLimits {
+    /// How long a remote policy kernel has to answer before it is asked again. It has twice as long every time, up to
+    /// [`GateLimits::LONGEST_ASK`] times as long.
+    pub ask_timeout: Duration,
+    /// How long a human's yes covers the tries of a step.
+    pub approval_ttl: Duration,
+}
+
+impl GateLimits {
+    /// The most by which `ask_timeout` grows.
+    pub const LONGEST_ASK: u32 = 16;
+}
+
+impl Default for GateLimits {
+    /// Half a minute to answer, and a yes that holds for a day.
+    fn default() -> Self {
+        Self { ask_timeout: Duration::from_secs(30), approval_ttl: Duration::from_secs(24 * 3_600) }
+    }
 }

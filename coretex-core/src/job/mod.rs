@@ -22,18 +22,20 @@ mod dead_letter;
 mod decide;
 mod event;
 mod facts;
+mod grant;
 mod id;
 mod spec;
 mod state;
 #[cfg(test)]
 mod tests;
 
-pub use approval::{Answer, ApprovalGrant, ApprovalRequest, Subject};
+pub use approval::{Answer, ApprovalRequest, Subject};
 pub use dead_letter::{DeadLetter, codes};
 pub use decide::{Effect, JobInput, Moves, Rejected, SpecSource, decide, open};
 pub(crate) use decide::{job_after, whole_micros};
 pub use event::JobEvent;
-pub use facts::Facts;
+pub use facts::{Facts, GateLimits};
+pub use grant::{ApprovalGrant, GrantLapse};
 pub use id::{IdError, JobId, RunId, StepId, StepRunId, TenantId, Topic, WorkflowId};
 pub use spec::{JobSpec, Priority};
-pub use state::{Failure, Job, JobResult, JobState, JobStatusReport, Output, Stop};
+pub use state::{Asking, Failure, Job, JobResult, JobState, JobStatusReport, Output, Stop};

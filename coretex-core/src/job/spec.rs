@@ -121,14 +121,15 @@ impl JobSpec {
         }
     }
 
-    /// Digest of everything that an approval binds: who, what, with which input. The attempt is left out, so that
-    /// a retry of the same work is the same question.
+    /// Digest of everything that an approval binds: who, what, how, with which input. Only the attempt is left out, so
+    /// that a retry of the same work is the same question.
     #[must_use]
     pub fn hash(&self) -> String {
         let bound = serde_json::json!({
             "topic": self.topic, "tenant": self.tenant, "team": self.team, "principal": self.principal,
-            "meta": self.meta, "labels": self.labels, "workflow": self.workflow, "run": self.run, "step": self.step,
-            "input": self.input,
+            "meta": self.meta, "labels": self.labels, "priority": self.priority, "memory_id": self.memory_id,
+            "adapter_id": self.adapter_id, "trace_id": self.trace_id, "workflow": self.workflow, "run": self.run,
+            "step": self.step, "item": self.item, "index": self.index, "timeout": self.timeout, "input": self.input,
         });
         crate::value::json::digest(&bound)
     }

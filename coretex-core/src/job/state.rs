@@ -181,6 +181,18 @@ pub struct Job {
     /// Who told the worker to stop, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Arc<Stop>>,
+    /// The question that a remote kernel has not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asking: Option<Asking>,
+}
+
+/// A question that a remote kernel has not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asking {
+    /// When it was asked first.
+    pub since: Timestamp,
+    /// How often it was asked.
+    pub times: u32,
 }
 
 /// A request to stop.
@@ -213,25 +225,36 @@ impl Job {
             failure: None,
             execution_ms: 0,
             stop: None,
+            asking: None,
         }
+    }
+
+    /// Whether a remote kernel was asked and has not answered.
+    #[must_use]
+    pub const fn is_asking(&self) -> bool {
+        matches!(self.state, JobState::Pending) && self.asking.is_some()
     }
 
     /// Folds one event in. Total: an event that does not fit leaves the state as it is, because events are only
     /// made by [`super::decide`].
     pub fn apply(&mut self, at: Timestamp, event: &JobEvent) {
         self.updated_at = at;
+        let asking = self.asking.take();
         match event {
-            JobEvent::Asked { decision } => {
+            JobEvent::Asked { decision, until } => {
                 self.state = JobState::Pending;
                 self.decision.clone_from(decision);
-                self.due_at = None;
+                // A question without a bound is asked again at once, with one.
+                self.due_at = Some(until.unwrap_or(at));
+                let (since, times) = asking.map_or((at, 0), |asking| (asking.since, asking.times));
+                self.asking = Some(Asking { since, times: times.saturating_add(1) });
             }
             JobEvent::Throttled { decision, until } => {
                 self.state = JobState::Pending;
                 self.decision = Some(decision.clone());
                 self.due_at = Some(*until);
             }
-            JobEvent::ApprovalRequired { decision, hash } => {
+            JobEvent::ApprovalRequired { decision, hash, .. } => {
                 self.state = JobState::ApprovalRequired;
                 self.decision = Some(decision.clone());
                 self.hash = Some(hash.clone());
@@ -241,6 +264,7 @@ impl Job {
                 self.state = JobState::Pending;
                 self.grant = Some(grant.clone());
             }
+            JobEvent::Covered { .. } => {}
             JobEvent::Dispatched { decision, pool, deadline_at } => {
                 self.dispatch(at, decision, pool, *deadline_at);
             }

@@ -58,6 +58,7 @@ impl World {
             default_job_timeout: Duration::from_secs(9_000),
             stop_grace: Duration::from_secs(10),
             payload_limits: crate::value::Limits::default(),
+            gate: Default::default(),
         }
     }
 }
@@ -65,7 +66,7 @@ impl World {
 /// Opens the job and folds what happened.
 fn opened(world: &World, spec: &Arc<JobSpec>) -> (Job, Moves) {
     let mut job = Job::new(spec.id.clone(), 1, at(0));
-    let moves = open(spec, &world.facts(at(0)));
+    let moves = open(spec, None, &world.facts(at(0)));
     fold(&mut job, at(0), &moves);
     (job, moves)
 }
@@ -238,6 +239,49 @@ fn the_hash_binds_what_is_done_and_not_which_try_it_is() {
     assert_eq!(first.hash(), second.hash());
     second.input = Arc::new(json!({"to": "b@example.org"}));
     assert_ne!(first.hash(), second.hash());
+}
+
+#[test]
+fn a_yes_to_one_try_covers_the_next_of_the_same_work_and_no_other() {
+    let (world, first) = (World::new(Outcome::RequireApproval), spec("run:step@1"));
+    let (mut job, _) = opened(&world, &first);
+    let approved = decide(&job, &first, answer(true), &world.facts(at(1))).expect("legal");
+    fold(&mut job, at(1), &approved);
+    let grant = job.grant.expect("a yes");
+    let mut second = JobSpec::clone(&first);
+    (second.id, second.attempt) = (JobId::parse("run:step@2").expect("legal"), 2);
+    let kept = open(&Arc::new(second.clone()), Some(&grant), &world.facts(at(2)));
+    assert!(
+        matches!(kept.events.as_slice(), [JobEvent::Covered { given_to: 1, .. }, JobEvent::Dispatched { .. }]),
+        "{kept:?}"
+    );
+    let changes: [(&str, fn(&mut JobSpec)); 6] = [
+        ("input", |spec| spec.input = Arc::new(json!({"to": "mallory@example.org"}))),
+        ("topic", |spec| spec.topic = Topic::parse_job("job.mail.delete").expect("legal")),
+        ("principal", |spec| spec.principal = "mallory".into()),
+        ("adapter", |spec| spec.adapter_id = Some("other".into())),
+        ("time", |spec| spec.timeout = Some(Duration::from_secs(86_400))),
+        ("item", |spec| spec.item = Some(Arc::new(json!(2)))),
+    ];
+    for (what, change) in changes {
+        let mut other = second.clone();
+        change(&mut other);
+        let asked = open(&Arc::new(other), Some(&grant), &world.facts(at(2)));
+        let [JobEvent::ApprovalRequired { again, .. }] = asked.events.as_slice() else { panic!("{what}: {asked:?}") };
+        assert_eq!(*again, Some(GrantLapse::RequestChanged), "{what}");
+        assert_eq!(asked.opened.expect("a question").asked_again, *again);
+    }
+}
+
+#[test]
+fn what_an_older_record_does_not_tell_of_a_yes_covers_nothing() {
+    let (world, spec) = (World::new(Outcome::RequireApproval), spec("run:step@2"));
+    let old = json!({
+        "approved": true, "by": "ann", "at": at(0), "hash": spec.hash(), "snapshot": "fixed:require_approval",
+    });
+    let grant: ApprovalGrant = serde_json::from_value(old).expect("an older record");
+    let moves = open(&spec, Some(&grant), &world.facts(at(1)));
+    assert!(matches!(moves.events.as_slice(), [JobEvent::ApprovalRequired { .. }]), "{moves:?}");
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl JobRecord {
         match (self.job.state, self.job.due_at) {
             (state, _) if state.is_terminal() => Wake::Never,
             (JobState::ApprovalRequired, _) => Wake::Human,
-            (JobState::Pending, Some(at)) => Wake::At(at),
+            (JobState::Pending, Some(at)) if !self.job.is_asking() => Wake::At(at),
             _ => Wake::Hot,
         }
     }
@@ -91,7 +91,7 @@ impl JobRecord {
 pub fn submit(spec: &Arc<JobSpec>, facts: &Facts<'_>) -> (JobRecord, Transition) {
     let submitted = StoredJobEvent { at: facts.now, event: JobRecordEvent::JobSubmitted { spec: spec.clone() } };
     let record = JobRecord::new(spec.clone(), facts.now);
-    let mut transition = absorb(&record, job::open(spec, facts), facts);
+    let mut transition = absorb(&record, job::open(spec, None, facts), facts);
     transition.events.insert(0, Event::Job(submitted));
     (record, transition)
 }
@@ -138,7 +138,9 @@ pub fn outstanding_job(record: &JobRecord) -> Vec<RunEffect> {
                 decision: decision.clone(),
             })]
         }
-        (JobState::Pending, _, None) => vec![RunEffect::Job(Effect::AskPolicy { spec: record.spec.clone() })],
+        (JobState::Pending, _, Some(until)) if job.is_asking() => {
+            vec![RunEffect::Job(Effect::AskPolicy { spec: record.spec.clone(), until })]
+        }
         _ => Vec::new(),
     }
 }

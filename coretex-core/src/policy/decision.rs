@@ -90,6 +90,16 @@ impl Decision {
             ungoverned: false,
         }
     }
+
+    /// Digest of what a human agrees to besides the job: the outcome, the rule and its reason, limits and duties. Two
+    /// snapshots that say the same give the same terms.
+    #[must_use]
+    pub fn terms(&self) -> String {
+        crate::value::json::digest(&serde_json::json!({
+            "outcome": self.outcome, "rule": self.rule_id, "reason": self.reason,
+            "constraints": self.constraints, "obligations": self.obligations,
+        }))
+    }
 }
 
 /// Limits put on a job. Established names.

@@ -115,6 +115,13 @@ pub(super) fn prepare(
             kept.snapshot_at = run.head();
         }
     }
+    if let State::Job(record) = state
+        && let Some(at) = record.job.completed_at
+        && !transition.events.is_empty()
+    {
+        // A job ends once: nothing happens to it afterwards.
+        batch.push(put(keys::job_ended(at, aggregate.id()), encode(&record.job.state)?));
+    }
     if let Some(key) = start.and_then(|start| start.idempotency_key.as_deref())
         && let State::Run(run) = state
     {
@@ -147,7 +154,9 @@ pub(super) fn prepare(
     for (n, effect) in transition.effects.iter().enumerate() {
         // Dispatches, alerts and questions follow from the state; these would be lost with the process.
         let record = match effect {
-            RunEffect::Job(effect @ (Effect::Cancel { .. } | Effect::Report { .. })) => encode(effect)?,
+            RunEffect::Job(
+                effect @ (Effect::Cancel { .. } | Effect::Report { .. } | Effect::ReportDeadLetter { .. }),
+            ) => encode(effect)?,
             RunEffect::Child(effect) => encode(effect)?,
             RunEffect::Job(_) | RunEffect::Notify { .. } | RunEffect::Store { .. } => continue,
         };

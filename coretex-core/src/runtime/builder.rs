@@ -6,12 +6,13 @@ use arc_swap::ArcSwap;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
-    ControlPlane, Options, PlaneError, concurrency,
+    ControlPlane, Options, PlaneError, clients, concurrency,
     definitions::Definitions,
     executor::Executor,
     inbound, keepers,
     keys::{self, HOT, OUTBOX},
     outbound::{self, Outgoing},
+    refusals::Refusals,
     restart,
     shared::{Reply, Shared, Work},
     sweep, timers,
@@ -129,6 +130,7 @@ impl Builder {
             routes: ArcSwap::from_pointee(self.routes),
             definitions: Definitions::default(),
             workers: Workers::default(),
+            refused: Refusals::default(),
             executors: OnceLock::new(),
             gates: Turns::default(),
             keepers: Turns::default(),
@@ -152,6 +154,8 @@ impl Builder {
         keepers::recover(&shared).await?;
         shared.spawn_vital("the timers", timers::run(shared.clone(), armed));
         restart::recover(&shared).await?;
+        // Last, so that what was there comes before what is new.
+        clients::listen(&shared).await?;
         if let Some(every) = shared.options.sweep_every {
             shared.spawn(sweep::run(shared.clone(), every));
         }

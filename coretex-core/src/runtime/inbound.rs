@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The queue group that shares results among control planes. Established.
-const GROUP: &str = "coretex-scheduler";
+pub(super) const GROUP: &str = "coretex-scheduler";
 /// What the keys of pinned outputs begin with.
 pub(super) const PINNED: &str = "pin/";
 

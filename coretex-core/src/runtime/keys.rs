@@ -18,9 +18,11 @@
 //! | `snapshots/<kind>/<id>` | a state at some event (view) | with the aggregate |
 //! | `restarts/<run>` | a run that is to be restarted, and as what | until it is |
 //! | `blob-refs/<digest>/<kind>/<id>`, `blobs-of/<kind>/<id>/<digest>` | who needs a pinned output | with the aggregate |
+//! | `jobs-ended/<µs>/<job>` | how a job that was submitted by itself ended, by when | with the job |
 //! | `dlq/<job>`, `dlq-by-time/<µs>/<job>` | jobs given up | until retried or deleted |
 //! | `slots/<tenant>/<gate>/<run>`, `slots-taken/<tenant>/<gate>` | a place under a concurrency key; how many are held | while a run holds it |
 //! | `queued/<tenant>/<gate>/<rank>/<µs>/<run>` | a run that waits for a place | while it waits |
+//! | `gave-way/<tenant>/<gate>/<kind>/<digest>` | the run that gave way to a start under `cancel_newest` | seven days |
 //! | `queues/<tenant>/<gate>` | wake source: somebody may wait there | until the line was seen empty |
 //! | `schedules/<tenant>/<id>` | a schedule | until deleted |
 //! | `timers/<due>/schedules/…` | wake source: its next time | while it has one |
@@ -107,6 +109,7 @@ pub(super) const RUNS: &str = "runs/";
 pub(super) const VERSIONS: &str = "versions/";
 pub(super) const RESTARTS: &str = "restarts/";
 pub(super) const BY_STATUS: &str = "by-status/";
+pub(super) const JOBS_ENDED: &str = "jobs-ended/";
 pub(super) const DEAD_LETTERS_BY_TIME: &str = "dlq-by-time/";
 pub(super) const APPROVALS: &str = "approvals/";
 pub(super) const NUDGES: &str = "nudges/";
@@ -133,8 +136,13 @@ impl Gate {
 
 /// 128 bits of the SHA-256 of `bytes`, in hex.
 pub(super) fn short_digest(bytes: &[u8]) -> String {
+    hex_of(Sha256::digest(bytes), 16)
+}
+
+/// The first `count` of `bytes`, in hex.
+pub(super) fn hex_of(bytes: impl IntoIterator<Item = u8>, count: usize) -> String {
     use std::fmt::Write;
-    Sha256::digest(bytes).iter().take(16).fold(String::with_capacity(32), |mut hex, byte| {
+    bytes.into_iter().take(count).fold(String::with_capacity(2 * count), |mut hex, byte| {
         // Writing to a string cannot fail.
         let _infallible = write!(hex, "{byte:02x}");
         hex
@@ -155,6 +163,11 @@ pub(super) fn slots_taken(gate: &Gate) -> Key {
 
 pub(super) fn slots(gate: &Gate) -> String {
     format!("{SLOTS}{}/", gate.as_str())
+}
+
+/// Who gave way to a start, which its idempotency key or its run names.
+pub(super) fn gave_way(gate: &Gate, kind: &str, name: &str) -> Key {
+    format!("gave-way/{}/{kind}/{}", gate.as_str(), short_digest(name.as_bytes())).into()
 }
 
 pub(super) fn queued(gate: &Gate) -> String {
@@ -296,8 +309,7 @@ pub(super) fn by_label(tenant: &str, name: &str, value: &str) -> String {
     hash.update((name.len() as u64).to_be_bytes());
     hash.update(name.as_bytes());
     hash.update(value.as_bytes());
-    let hash = hash.finalize();
-    format!("by-label/{tenant}/{}/", crate::value::json::hex(hash.get(..16).unwrap_or_default()))
+    format!("by-label/{tenant}/{}/", hex_of(hash.finalize(), 16))
 }
 
 pub(super) fn live_of(workflow: &str) -> String {
@@ -323,6 +335,10 @@ pub(super) fn dead_letter(job: &str) -> Key {
 
 pub(super) fn dead_letter_by_time(at: Timestamp, job: &str) -> Key {
     format!("{DEAD_LETTERS_BY_TIME}{:020}/{job}", at.as_microsecond().max(0)).into()
+}
+
+pub(super) fn job_ended(at: Timestamp, job: &str) -> Key {
+    format!("{JOBS_ENDED}{}", super::index::place(at, job)).into()
 }
 
 pub(super) fn idempotency(tenant: &str, key: &str) -> Key {

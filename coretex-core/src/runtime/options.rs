@@ -5,7 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{PlaneError, PlaneErrorKind, Retention};
-use crate::{job::Topic, value::Limits, workflow::StepType};
+use crate::{
+    governance::Principal,
+    job::{GateLimits, Topic},
+    value::Limits,
+    workflow::StepType,
+};
 
 /// Settings. The defaults suit one process on one machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +27,16 @@ pub struct Options {
     pub default_job_timeout: Duration,
     /// How long a worker has to say that it stopped, before its job counts as cancelled.
     pub stop_grace: Duration,
+    /// How long a remote policy kernel has to answer before it is asked again; twice as long every time, up to sixteen
+    /// times as long. A job that got no answer within its own time fails.
+    pub ask_timeout: Duration,
+    /// How long a human's yes covers the tries of a step.
+    pub approval_ttl: Duration,
+    /// On whose authority clients on the bus submit jobs and stop them; nobody is served unless it is set. A message on
+    /// the bus proves nothing about its sender: whoever may publish there acts as this principal. With it, jobs that are
+    /// given up are announced on `sys.job.dlq`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bus_clients: Option<Principal>,
     /// Topics for jobs of steps that name none, by type of step; `job.workflow.<workflow id>` where there is none. They are
     /// written into a definition when it is stored.
     pub default_topics: BTreeMap<StepType, Topic>,
@@ -47,6 +62,9 @@ impl Default for Options {
             cache_bytes: 4 << 20,
             default_job_timeout: Duration::from_secs(9_000),
             stop_grace: Duration::from_secs(10),
+            ask_timeout: GateLimits::default().ask_timeout,
+            approval_ttl: GateLimits::default().approval_ttl,
+            bus_clients: None,
             default_topics: BTreeMap::new(),
             inline_bytes: 256 << 10,
             max_input_bytes: 1 << 20,
@@ -67,6 +85,9 @@ impl Options {
         if self.default_job_timeout < Duration::from_secs(1) {
             return wrong("`default_job_timeout` is at least a second");
         }
+        if self.ask_timeout < Duration::from_millis(100) || self.approval_ttl < Duration::from_secs(1) {
+            return wrong("`ask_timeout` is at least a tenth of a second and `approval_ttl` at least a second");
+        }
         if self.inbox == 0 || self.executors > 256 {
             return wrong("`inbox` is at least 1 and `executors` at most 256");
         }
@@ -83,6 +104,10 @@ impl Options {
 
     pub(super) fn payload_limits(&self) -> Limits {
         Limits { max_bytes: self.max_input_bytes, max_depth: self.max_input_depth, ..Limits::default() }
+    }
+
+    pub(super) const fn gate_limits(&self) -> GateLimits {
+        GateLimits { ask_timeout: self.ask_timeout, approval_ttl: self.approval_ttl }
     }
 
     pub(super) fn executor_count(&self) -> usize {

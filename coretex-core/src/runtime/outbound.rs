@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     pin::pin,
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -21,7 +22,7 @@ use super::{
     shared::{Reply, Shared, Work},
 };
 use crate::{
-    job::{Effect, Failure, JobId, JobInput, JobSpec, JobState, StepRunId, codes},
+    job::{DeadLetter, Effect, Failure, JobId, JobInput, JobSpec, JobState, StepRunId, codes},
     plane::Input,
     policy::Decision,
     ports::{Batch, BusError, BusErrorKind, Busy, Key, Message, Packet, Payload, Scan, StoreErrorKind},
@@ -51,7 +52,7 @@ pub(super) fn act(
             RunEffect::Job(Effect::Dispatch { spec, deadline_at, decision }) => {
                 dispatch(shared, aggregate, spec, deadline_at, &decision);
             }
-            RunEffect::Job(Effect::AskPolicy { spec }) => ask(shared, aggregate, spec),
+            RunEffect::Job(Effect::AskPolicy { spec, until }) => ask(shared, aggregate, spec, until),
             RunEffect::Job(effect) => {
                 shared.spawn(empty(shared.clone(), aggregate.clone(), Outgoing::Job(effect), key))
             }
@@ -132,11 +133,24 @@ pub(super) fn job_input(aggregate: &AggregateId, job: &JobId, input: JobInput) -
     }
 }
 
-fn ask(shared: &Arc<Shared>, aggregate: &AggregateId, spec: Arc<JobSpec>) {
+/// Asks the remote kernel until an answer comes too late: then it is asked anew, and two answers need not be waited for.
+fn ask(shared: &Arc<Shared>, aggregate: &AggregateId, spec: Arc<JobSpec>, until: Timestamp) {
     let (shared, aggregate) = (shared.clone(), aggregate.clone());
+    let busy = shared.clock.busy();
     shared.clone().spawn(async move {
         let request = spec.question();
-        let decision = shared.policy.ask(&request).await;
+        let mut answer = shared.policy.ask(&request);
+        // One that answers at once takes no time.
+        let decision = match futures::poll!(answer.as_mut()) {
+            Poll::Ready(decision) => decision,
+            Poll::Pending => {
+                drop(busy);
+                match select(answer, shared.clock.sleep_until(until)).await {
+                    Either::Left((decision, _)) => decision,
+                    Either::Right(_) => return,
+                }
+            }
+        };
         let input = job_input(&aggregate, &spec.id, JobInput::Judged(decision));
         // A control plane that is shutting down asks again when it is opened.
         let _closed = shared.send(aggregate, Work::Input(input), Reply::Nobody).await;
@@ -210,6 +224,10 @@ pub(super) async fn publish(shared: &Shared, message: Message, busy: Busy) -> Re
     let mut busy = Some(busy);
     loop {
         match shared.bus.publish(message.clone()).await {
+            // Nobody reads them; the letters themselves lie in the store.
+            Err(error) if error.kind() == BusErrorKind::Full && *message.subject == *subjects::JOB_DLQ => {
+                return Err(error);
+            }
             Err(error) if error.is_retryable() => {
                 tracing::warn!(%error, subject = &*message.subject, "publishing again");
                 drop(busy.take());
@@ -237,7 +255,8 @@ fn effect_message(shared: &Shared, effect: &Effect) -> Option<Message> {
             };
             Some(Message::new(subjects::JOB_CANCEL, packet(shared, trace_id, cancel)))
         }
-        Effect::Report { job, trace_id, state, failure } => {
+        Effect::Report { job, trace_id, state, failure }
+        | Effect::ReportDeadLetter { job, trace_id, state, failure } => {
             let (status, code) = match state {
                 JobState::Denied => (JobStatus::Denied, ErrorCode::SafetyDenied),
                 JobState::Timeout => (JobStatus::Timeout, ErrorCode::JobTimeout),
@@ -253,10 +272,22 @@ fn effect_message(shared: &Shared, effect: &Effect) -> Option<Message> {
                 error_code_enum: code as i32,
                 ..protocol::JobResult::default()
             };
-            Some(Message::new(subjects::JOB_RESULT, packet(shared, trace_id, result)))
+            let is_letter = matches!(effect, Effect::ReportDeadLetter { .. });
+            let subject = if is_letter { subjects::JOB_DLQ } else { subjects::JOB_RESULT };
+            Some(Message::new(subject, packet(shared, trace_id, result)))
         }
         Effect::Dispatch { .. } | Effect::AskPolicy { .. } => None,
     }
+}
+
+/// The announcement of a job that was given up.
+pub(super) fn report_dead_letter(letter: &DeadLetter) -> RunEffect {
+    RunEffect::Job(Effect::ReportDeadLetter {
+        job: letter.spec.id.clone(),
+        trace_id: letter.spec.trace_id.clone(),
+        state: letter.state,
+        failure: letter.failure.clone(),
+    })
 }
 
 fn alert(shared: &Shared, run: &str, workflow: &str, step: &StepRunId, title: &str, payload: &Value) -> Message {

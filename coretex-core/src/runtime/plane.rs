@@ -1,6 +1,9 @@
 //! The handle that hosts hold: everything that can be asked of a control plane.
 
-use std::sync::{Arc, OnceLock, PoisonError, atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock, PoisonError, atomic::Ordering},
+};
 
 use tokio::sync::oneshot;
 
@@ -10,7 +13,7 @@ use super::{
     keys::{self, AggregateId},
     outbound::job_input,
     shared::{Reply, Shared, Work},
-    start::{self, check_input},
+    start, submit,
 };
 use crate::{
     governance::Principal,
@@ -117,6 +120,12 @@ impl ControlPlane {
         self.shared().routes.store(Arc::new(routes));
     }
 
+    /// Messages of clients on the bus that were refused since the start, by the code of the reason. Each is logged.
+    #[must_use]
+    pub fn refused_messages(&self) -> BTreeMap<&'static str, u64> {
+        self.shared().refused.counts()
+    }
+
     /// Workers that were heard of within the last thirty seconds.
     #[must_use]
     pub fn workers(&self) -> Vec<WorkerStatus> {
@@ -221,46 +230,7 @@ impl ControlPlane {
     /// # Errors
     /// When the input is too large, the id holds `:`, `@` or `[`, a different job has it, or the store refuses.
     pub async fn submit_job(&self, principal: &Principal, request: JobRequest) -> Result<JobId, PlaneError> {
-        let shared = self.shared();
-        check_input(shared, &request.input)?;
-        let id = match request.id {
-            Some(id) if id.as_str().contains([':', '@', '[']) => {
-                let message =
-                    format!("job id `{id}` holds `:`, `@` or `[`, which the ids of steps' jobs are made with");
-                return Err(PlaneError::new(PlaneErrorKind::Invalid, "id_invalid", message));
-            }
-            Some(id) => id,
-            None => JobId::parse(&shared.ids.uuid().to_string())?,
-        };
-        let topic = crate::job::Topic::parse_job(request.topic.as_str())?;
-        let spec = JobSpec {
-            attempt: 1,
-            topic,
-            tenant: principal.tenant.clone(),
-            team: request.team,
-            principal: principal.id.clone(),
-            meta: Arc::new(request.meta),
-            labels: Arc::new(request.labels),
-            priority: request.priority,
-            memory_id: request.memory_id.unwrap_or_else(|| format!("mem:{id}").into()),
-            adapter_id: request.adapter_id,
-            trace_id: request.trace_id.unwrap_or_else(|| id.shared()),
-            workflow: None,
-            run: None,
-            step: None,
-            item: None,
-            index: None,
-            timeout: request.timeout,
-            input: request.input,
-            id,
-        };
-        self.submit(spec).await
-    }
-
-    async fn submit(&self, spec: JobSpec) -> Result<JobId, PlaneError> {
-        let id = spec.id.clone();
-        self.shared().call(AggregateId::Job(id.shared()), Work::Submit(Arc::new(spec))).await?;
-        Ok(id)
+        submit::submit(self.shared(), principal, request).await
     }
 
     /// Stops a job. One that is a step's attempt fails that step. Stopping one that has ended changes nothing.
@@ -268,12 +238,7 @@ impl ControlPlane {
     /// # Errors
     /// When there is no such job of the principal's tenant, or the store refuses.
     pub async fn cancel_job(&self, principal: &Principal, job: &JobId, reason: &str) -> Result<(), PlaneError> {
-        self.job(principal, job).await?;
-        let (aggregate, _) = aggregate_of(job);
-        let cancel = JobInput::Cancel { by: principal.id.clone(), reason: reason.into() };
-        let input = job_input(&aggregate, job, cancel);
-        self.shared().call(aggregate, Work::Input(input)).await?;
-        Ok(())
+        submit::cancel(self.shared(), principal, job, reason).await
     }
 
     /// Tries a job that was given up once more, as a new job with everything the old one had: the same policy judges
@@ -297,7 +262,7 @@ impl ControlPlane {
         let labels = Arc::make_mut(&mut spec.labels);
         labels.insert("retry".into(), "true".into());
         labels.insert("retry_of_job".into(), job.to_string());
-        let id = self.submit(spec).await?;
+        let id = submit::submit_spec(self.shared(), spec).await?;
         self.forget(&letter).await?;
         Ok(id)
     }

@@ -6,9 +6,8 @@ use serde::Serialize;
 
 use super::{
     ControlPlane, PlaneError, PlaneErrorKind,
-    inbound::aggregate_of,
     keys::{self, APPROVALS, AggregateId, DEAD_LETTERS_BY_TIME, WORKFLOWS},
-    load,
+    load, submit,
 };
 use crate::{
     governance::Principal,
@@ -106,20 +105,7 @@ impl ControlPlane {
     /// # Errors
     /// When there is no such job of the principal's tenant, or it cannot be read.
     pub async fn job(&self, principal: &Principal, id: &JobId) -> Result<JobView, PlaneError> {
-        let missing = || PlaneError::not_found("job", id.as_str());
-        let (aggregate, _) = aggregate_of(id);
-        let view = match &aggregate {
-            AggregateId::Run(_) => {
-                let (run, _) = load::read_run(self.shared(), &aggregate).await?.ok_or_else(missing)?;
-                let (spec, job) = run.job(id).ok_or_else(missing)?;
-                JobView { spec, job }
-            }
-            AggregateId::Job(_) => {
-                let record = load::read_job(self.shared(), &aggregate).await?.ok_or_else(missing)?;
-                JobView { spec: record.spec, job: record.job }
-            }
-        };
-        if view.spec.tenant == principal.tenant { Ok(view) } else { Err(missing()) }
+        submit::job(self.shared(), principal, id).await
     }
 
     /// Questions that wait for a human, of the principal's tenant.
@@ -165,7 +151,9 @@ impl ControlPlane {
             after = page.next;
             for entry in &page.entries {
                 looked_at += 1;
-                let job = std::str::from_utf8(&entry.value).unwrap_or_default();
+                let job = std::str::from_utf8(&entry.value).map_err(|error| {
+                    PlaneError::damaged(&format!("a dead letter's name at `{}`", entry.key), &error)
+                })?;
                 if let Some(letter) = self.shared().store.get(&keys::dead_letter(job)).await? {
                     let letter: DeadLetter = read("a dead letter", &letter)?;
                     if letter.spec.tenant == principal.tenant {

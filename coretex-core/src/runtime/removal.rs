@@ -85,6 +85,15 @@ impl ControlPlane {
     }
 }
 
+/// The batch that removes a job that was submitted by itself and has ended, which `entry` says. Its id stays taken.
+pub(super) async fn remove_job(shared: &Shared, entry: &Entry, job: &str) -> Result<Batch, PlaneError> {
+    let aggregate = AggregateId::Job(job.into());
+    let mut batch =
+        Batch::new().delete(entry.key.clone(), Condition::Version(entry.version)).trim(aggregate.stream(), u64::MAX);
+    blob_refs::removed(&shared.store, &aggregate, &mut batch).await?;
+    Ok(batch)
+}
+
 /// The batch that removes a run that has ended, whose summary is `entry`. Of two that remove the same run one is
 /// refused, and so is one that would take it from under its restart.
 pub(super) async fn remove_run(shared: &Shared, entry: &Entry, summary: &RunSummary) -> Result<Batch, PlaneError> {

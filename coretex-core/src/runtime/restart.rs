@@ -123,8 +123,7 @@ impl ControlPlane {
 
 /// The id of the run that takes the place of `old` on the definition `digest`.
 fn successor(old: &RunId, digest: &str) -> Result<RunId, PlaneError> {
-    let hash = Sha256::digest(format!("{old}/{digest}").as_bytes());
-    let hash = crate::value::json::hex(hash.get(..8).unwrap_or_default());
+    let hash = keys::hex_of(Sha256::digest(format!("{old}/{digest}").as_bytes()), 8);
     // Ids are ASCII and 128 bytes long at most.
     let stem: String = old.as_str().chars().take(108).collect();
     Ok(RunId::parse(&format!("{stem}-on-{hash}"))?)

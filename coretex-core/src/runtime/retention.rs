@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{ControlPlane, PlaneError, PlaneErrorKind, sweep};
-use crate::workflow::RunStatus;
+use crate::{job::JobState, workflow::RunStatus};
 
 /// How old something may get, written as a whole number and a unit: `90s`, `15m`, `12h`, `30d`, `8w`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -76,16 +76,16 @@ impl fmt::Display for Age {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Retention {
-    /// Runs that succeeded, since they ended.
+    /// Runs that succeeded, and jobs that were submitted by themselves, since they ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub succeeded: Option<Age>,
-    /// Runs that failed, since they ended.
+    /// Runs and such jobs that failed or were denied, since they ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<Age>,
-    /// Runs that were cancelled, since they ended.
+    /// Runs and such jobs that were cancelled, since they ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<Age>,
-    /// Runs that timed out, since they ended.
+    /// Runs and such jobs that timed out, since they ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timed_out: Option<Age>,
     /// Timelines of runs that have ended, since then. The run itself stays, with its steps and outputs.
@@ -97,7 +97,7 @@ pub struct Retention {
     /// Versions that no run pins, since another one became current.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub versions: Option<Age>,
-    /// Results of runs that are gone and pinned outputs that nothing needs, since they were written. Taken as an hour at
+    /// Results of runs and jobs that are gone, inputs that clients wrote for such jobs, and pinned outputs that nothing needs, since they were written. Taken as an hour at
     /// least: an output is written before the event that needs it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blobs: Option<Age>,
@@ -112,6 +112,25 @@ impl Retention {
             RunStatus::TimedOut => self.timed_out,
             RunStatus::Pending | RunStatus::Running | RunStatus::Waiting => None,
         }
+    }
+
+    pub(super) const fn of_jobs(&self, state: JobState) -> Option<Age> {
+        match state {
+            JobState::Succeeded => self.succeeded,
+            JobState::Failed | JobState::Denied => self.failed,
+            JobState::Cancelled => self.cancelled,
+            JobState::Timeout => self.timed_out,
+            JobState::Pending
+            | JobState::ApprovalRequired
+            | JobState::Scheduled
+            | JobState::Dispatched
+            | JobState::Running => None,
+        }
+    }
+
+    /// The least age at which a job may go.
+    pub(super) fn youngest_job(&self) -> Option<Age> {
+        [self.succeeded, self.failed, self.cancelled, self.timed_out].into_iter().flatten().min()
     }
 }
 
@@ -128,6 +147,8 @@ pub enum PrunedClass {
     Cancelled,
     /// Runs that timed out.
     TimedOut,
+    /// Jobs that were submitted by themselves, however they ended.
+    Jobs,
     /// Timelines of runs that stay.
     Timelines,
     /// Dead letters.

@@ -26,6 +26,7 @@ use super::{
     definitions::Definitions,
     executor::Command,
     keys::{AggregateId, Gate},
+    refusals::Refusals,
     timers::Arm,
     turns::Turns,
     workers::Workers,
@@ -52,6 +53,7 @@ pub(super) struct Shared {
     pub(super) routes: ArcSwap<Routes>,
     pub(super) definitions: Definitions,
     pub(super) workers: Workers,
+    pub(super) refused: Refusals,
     pub(super) executors: OnceLock<Vec<mpsc::Sender<Command>>>,
     /// Lines under concurrency keys.
     pub(super) gates: Turns<Gate>,
@@ -110,6 +112,7 @@ impl Shared {
             default_job_timeout: self.options.default_job_timeout,
             stop_grace: self.options.stop_grace,
             payload_limits: self.options.payload_limits(),
+            gate: self.options.gate_limits(),
         }
     }
 
@@ -183,6 +186,14 @@ impl Shared {
                 tracing::debug!(%error, "a delivery is not given back; the bus repeats it by itself");
             }
         });
+    }
+
+    /// Counts and logs that what a client asked for over the bus is refused; a caller is answered instead.
+    pub(super) fn note_refusal(&self, reply: &Reply, error: &PlaneError) {
+        if let Reply::Delivery(_) = reply {
+            tracing::warn!(code = error.code(), %error, "a message of a client is refused");
+            self.refused.count(error.code());
+        }
     }
 
     /// Lets virtual time pass over commands that have to wait it out.

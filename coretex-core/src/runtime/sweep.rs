@@ -12,16 +12,16 @@ use super::{
     PlaneError, PlaneErrorKind, PruneReport, PrunedClass, Retention, WorkflowVersion, batch,
     inbound::{PINNED, aggregate_of},
     index,
-    keys::{self, AggregateId, BY_STATUS, DEAD_LETTERS_BY_TIME, VERSIONS},
+    keys::{self, AggregateId, BY_STATUS, DEAD_LETTERS_BY_TIME, JOBS_ENDED, VERSIONS},
     load,
     query::read,
-    removal::remove_run,
+    removal::{remove_job, remove_run},
     retention::Age,
     shared::Shared,
     versions::PRUNED,
 };
 use crate::{
-    job::{DeadLetter, JobId},
+    job::{DeadLetter, JobId, JobState},
     ports::{Batch, BlobKey, Condition, Entry, Key, Scan, StoreErrorKind, limits},
     workflow::{RunStatus, RunSummary},
 };
@@ -34,6 +34,9 @@ const GROUP_BYTES: usize = 4 << 20;
 const READ: usize = 500;
 /// The youngest blob that is removed.
 const YOUNGEST_BLOB: Duration = Duration::from_secs(3_600);
+/// What the keys of results, and of the inputs that clients write, begin with.
+const RESULT: &str = "res:";
+const CONTEXT: &str = "ctx:";
 /// How long a definition that was removed is remembered as such: longer than any start that had already looked it up.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
 
@@ -60,6 +63,9 @@ pub(super) async fn sweep(shared: &Shared, retention: &Retention, apply: bool) -
     let mut sweep =
         Sweep { shared, now: shared.now(), apply, report: PruneReport::default(), waiting: Vec::new(), weight: 0 };
     sweep.runs(retention).await?;
+    if let Some(youngest) = retention.youngest_job() {
+        sweep.jobs(retention, youngest).await?;
+    }
     if let Some(age) = retention.dead_letters {
         sweep.dead_letters(age).await?;
     }
@@ -217,6 +223,31 @@ impl Sweep<'_> {
         self.remove(Removal { class: PrunedClass::Timelines, name: run.id, bytes: None, batch }).await
     }
 
+    async fn jobs(&mut self, retention: &Retention, youngest: Age) -> Result<(), PlaneError> {
+        let youngest = self.before(youngest.as_duration());
+        let mut after = None;
+        loop {
+            let page = self.shared.store.scan(Scan::prefix(JOBS_ENDED).after(after).limit(READ)).await?;
+            for entry in &page.entries {
+                let place = entry.key.as_str().strip_prefix(JOBS_ENDED).and_then(index::parse_place);
+                let Some((ended, job)) = place else { continue };
+                if ended > youngest {
+                    return self.flush().await;
+                }
+                let state: JobState = read("the end of a job", entry)?;
+                if retention.of_jobs(state).is_some_and(|age| ended <= self.before(age.as_duration())) {
+                    let batch = if self.apply { remove_job(self.shared, entry, job).await? } else { Batch::new() };
+                    let name = job.to_owned();
+                    self.remove(Removal { class: PrunedClass::Jobs, name, bytes: None, batch }).await?;
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return self.flush().await;
+            }
+        }
+    }
+
     async fn dead_letters(&mut self, age: Age) -> Result<(), PlaneError> {
         let before = self.before(age.as_duration()).as_microsecond();
         let mut after = None;
@@ -328,7 +359,7 @@ impl Sweep<'_> {
 
     async fn blobs(&mut self, age: Age) -> Result<(), PlaneError> {
         let before = self.before(age.as_duration().max(YOUNGEST_BLOB));
-        for prefix in [PINNED, "res:"] {
+        for prefix in [PINNED, RESULT, CONTEXT] {
             let mut after: Option<BlobKey> = None;
             loop {
                 let entries = self.shared.blobs.list(prefix, after.as_ref(), READ).await?;
@@ -353,11 +384,16 @@ impl Sweep<'_> {
         if let Some(digest) = key.as_str().strip_prefix(PINNED) {
             return Ok(!store.scan(Scan::prefix(keys::blob_refs(digest)).limit(1)).await?.entries.is_empty());
         }
-        let Ok(job) = JobId::parse(key.as_str().strip_prefix("res:").unwrap_or_default()) else { return Ok(true) };
+        let job = key.as_str().strip_prefix(RESULT).or_else(|| key.as_str().strip_prefix(CONTEXT));
+        // What has no job's name is not ours.
+        let Some(job) = job.and_then(|job| JobId::parse(job).ok()) else { return Ok(true) };
         match aggregate_of(&job).0 {
             AggregateId::Run(run) => Ok(store.get(&keys::run(&run)).await?.is_some()),
-            // A job by itself is kept for ever, and its result with it.
-            AggregateId::Job(_) => Ok(true),
+            // Of a job by itself only the id is left when it was removed. One that nobody knows yet may be submitted.
+            job @ AggregateId::Job(_) => {
+                let page = store.read(&job.stream(), 1, 1).await?;
+                Ok(page.head == 0 || !page.events.is_empty())
+            }
         }
     }
 

@@ -134,6 +134,7 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
             JobEvent::Throttled { .. } => set("step_throttled", "PENDING"),
             JobEvent::ApprovalRequired { .. } => set("step_approval_required", "APPROVAL_REQUIRED"),
             JobEvent::Approved { .. } => set("step_approval_granted", "PENDING"),
+            JobEvent::Covered { .. } => set("step_approval_kept", "PENDING"),
             JobEvent::Dispatched { .. } => set("step_dispatched", "running"),
             JobEvent::Started { .. } => set("step_started", "RUNNING"),
             JobEvent::Succeeded { .. } => set("step_result", "SUCCEEDED"),
@@ -274,13 +275,21 @@ fn job_details(line: &mut TimelineEvent, event: &JobEvent) {
             put(line, "until", json!(until));
             judge(line, decision);
         }
-        JobEvent::ApprovalRequired { decision, hash } => {
+        JobEvent::ApprovalRequired { decision, hash, again } => {
             put(line, "job_hash", json!(hash));
+            if let Some(lapse) = again {
+                put(line, "asked_again", json!(lapse));
+            }
             judge(line, decision);
         }
         JobEvent::Approved { grant } => {
             put(line, "by", json!(grant.answer.by));
             line.message = (!grant.answer.reason.is_empty()).then(|| grant.answer.reason.to_string());
+        }
+        JobEvent::Covered { by, given_at, given_to } => {
+            put(line, "by", json!(by));
+            put(line, "given_at", json!(given_at));
+            put(line, "given_to_attempt", json!(given_to));
         }
         JobEvent::Started { worker } => put(line, "worker_id", json!(worker)),
         JobEvent::Succeeded { worker, execution_ms, output, unfenced } => {
@@ -315,6 +324,7 @@ fn job_details(line: &mut TimelineEvent, event: &JobEvent) {
             line.message = Some(reason.to_string());
             put(line, "by", json!(by));
         }
+        JobEvent::Asked { until: Some(until), .. } => put(line, "until", json!(until)),
         JobEvent::Asked { .. } => {}
     }
 }

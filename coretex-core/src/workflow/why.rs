@@ -71,6 +71,12 @@ pub enum WaitCause {
     Kernel {
         /// The job that it was asked about.
         job_id: String,
+        /// When it was asked first.
+        since: Timestamp,
+        /// How often it was asked.
+        asked: u32,
+        /// When it is asked again, or the job is given up.
+        until: Timestamp,
     },
     /// A human's answer.
     Approval {
@@ -246,7 +252,10 @@ impl Run {
         let job = step.job.as_deref()?;
         let job_id = job.id.to_string();
         match (job.state, job.due_at) {
-            (JobState::Pending, None) => Some(WaitCause::Kernel { job_id }),
+            (JobState::Pending, Some(until)) if job.is_asking() => {
+                let asking = job.asking?;
+                Some(WaitCause::Kernel { job_id, since: asking.since, asked: asking.times, until })
+            }
             (JobState::Pending, Some(until)) => {
                 let rule_id = job.decision.as_ref().map(|decision| decision.rule_id.to_string()).unwrap_or_default();
                 Some(WaitCause::Throttled { until, rule_id })

@@ -89,6 +89,7 @@ fn job_event(event: &RunEvent) -> Option<&'static str> {
             JobEvent::Throttled { .. } => "throttled",
             JobEvent::ApprovalRequired { .. } => "held_back",
             JobEvent::Approved { .. } => "approved",
+            JobEvent::Covered { .. } => "covered",
             JobEvent::Dispatched { .. } => "dispatched",
             JobEvent::Started { .. } => "started",
             JobEvent::Succeeded { .. } => "succeeded",

@@ -78,6 +78,7 @@ impl World {
             default_job_timeout: Duration::from_secs(9_000),
             stop_grace: Duration::from_secs(10),
             payload_limits: coretex_core::value::Limits::default(),
+            gate: Default::default(),
         }
     }
 }

@@ -72,7 +72,13 @@ async fn next((mut watch, mut closing): Following) -> Option<(Result<Event, Infa
             return None;
         }
     };
-    let text = serde_json::to_string(&event).unwrap_or_default();
+    let text = match serde_json::to_string(&event) {
+        Ok(text) => text,
+        Err(error) => {
+            tracing::error!(%error, "a line of a timeline cannot be written; a live stream ends early");
+            return None;
+        }
+    };
     Some((Ok(Event::default().id(event.seq.to_string()).data(text)), (watch, closing)))
 }
 

@@ -191,7 +191,10 @@ pub(super) async fn document(request: Request) -> Result<Option<Value>, Problem>
 /// do.
 fn media_type(headers: &HeaderMap) -> Result<bool, Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(false) };
-    let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let text = value.to_str().map(str::to_ascii_lowercase).map_err(|_| {
+        let detail = "the header `Content-Type` is not plain text; send `application/json`";
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type_unsupported", detail)
+    })?;
     let kind = text.split(';').next().unwrap_or_default().trim();
     match kind {
         "application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml" => Ok(true),

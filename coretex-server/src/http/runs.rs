@@ -122,7 +122,7 @@ pub(super) async fn show(State(api): State<Api>, caller: Caller, Ids(id): Ids<St
     shape::run(&run).map(Json).ok_or_else(|| no_run(&id))
 }
 
-fn no_run(id: &str) -> Problem {
+pub(super) fn no_run(id: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "run_not_found", format!("there is no run `{id}`"))
 }
 

@@ -164,6 +164,7 @@ pub(super) fn approval(request: &ApprovalRequest) -> Value {
         "run_id": run,
         "step_id": step,
         "requested_at": request.requested_at,
+        "asked_again": request.asked_again,
         "expires_at": request.expires_at,
     })
 }

@@ -19,19 +19,40 @@ pub(crate) struct Server {
     pub(crate) address: String,
 }
 
+/// What the server logs while it opens its files and takes up what was under way, in order.
+pub(crate) const OPENING: [&str; 5] = [
+    "opening the store",
+    "opened the store",
+    "opened the blobs",
+    "started the control plane",
+    "stored the definitions",
+];
+
+/// `dev --demo-workers` on `data`, to be started.
+fn dev(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coretex-server"));
+    command.args(["dev", "--demo-workers", "--http-addr", "127.0.0.1:0", "--data-dir"]).arg(data);
+    command.env("CORETEX_API_KEY", KEY).stdout(Stdio::piped());
+    command
+}
+
 impl Server {
     /// Starts `dev --demo-workers` on `data`, without waiting for it.
     pub(crate) fn spawn(data: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_coretex-server"))
-            .args(["dev", "--demo-workers", "--http-addr", "127.0.0.1:0", "--data-dir"])
-            .arg(data)
-            .env("CORETEX_API_KEY", KEY)
-            .env("CORETEX_LOG", "error")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = dev(data).env("CORETEX_LOG", "error").spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         Self { child, out, address: String::new() }
+    }
+
+    /// Starts it on `data` and kills it as soon as it logs `phase`, one of [`OPENING`].
+    pub(crate) fn kill_when_it_says(data: &Path, phase: &str) {
+        let mut child =
+            dev(data).env("CORETEX_LOG", "error,coretex_server=debug").stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let said = log.any(|line| line.unwrap().contains(phase));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(said, "the server never said `{phase}`");
     }
 
     /// Waits until it listens.

@@ -103,3 +103,22 @@ async fn a_plane_that_was_shut_down_says_so() {
     assert_eq!(refused.headers["retry-after"], "1");
     refused.code();
 }
+
+#[tokio::test]
+async fn a_header_that_cannot_be_read_is_refused_rather_than_left_out() {
+    let rig = Rig::start().await;
+    rig.workflow("w", json!({"a": {"topic": "job.test.echo"}})).await;
+    let odd = || axum::http::HeaderValue::from_bytes(b"caf\xe9").unwrap();
+    let job = json!({"prompt": "hi", "topic": "job.test.echo"}).to_string();
+    for (path, header, body) in [
+        ("/api/v1/jobs", "idempotency-key", job.as_str()),
+        ("/api/v1/workflows/w/runs", "idempotency-key", "{}"),
+        ("/api/v1/workflows/w/runs", "x-idempotency-key", "{}"),
+        ("/api/v1/workflows/w/triggers/t", "idempotency-key", "{}"),
+    ] {
+        let request = Rig::request("POST", path).header(header, odd()).body(Body::from(body.to_owned())).unwrap();
+        assert_eq!(rig.send(request).await.is(400).code(), "idempotency_key_invalid", "{path} {header}");
+    }
+    let typed = Rig::request("POST", "/api/v1/jobs").header("content-type", odd());
+    assert_eq!(rig.send(typed.body(Body::from(job)).unwrap()).await.is(415).code(), "media_type_unsupported");
+}

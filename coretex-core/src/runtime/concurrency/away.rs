@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Waiting,
+    gave_way,
     pump::{cancel, holders, sweep},
 };
 use crate::{
     job::TenantId,
-    ports::{Busy, Scan},
+    ports::Busy,
     runtime::{
         PlaneError, PlaneErrorKind,
         executor::Command,
@@ -65,8 +65,8 @@ async fn outcome(shared: &Arc<Shared>, command: &mut Command) -> Result<Outcome,
     match slot.policy {
         ConcurrencyPolicy::Queue | ConcurrencyPolicy::CancelOldest => {}
         ConcurrencyPolicy::CancelNewest => {
-            if let Some(newest) = newest_waiting(shared, &gate).await? {
-                cancel(shared, &newest.run_id, start.id.as_str(), &slot.key, &mut command.busy).await?;
+            if let Some(goes) = gave_way::choose(shared, &gate, start).await? {
+                cancel(shared, &goes.run_id, start.id.as_str(), &slot.key, &mut command.busy).await?;
             }
         }
         ConcurrencyPolicy::Reject => {
@@ -107,24 +107,4 @@ async fn is_full(shared: &Shared, gate: &Gate, slot: &Slot) -> Result<bool, Plan
     let taken = shared.store.get(&keys::slots_taken(gate)).await?;
     let taken = taken.and_then(|entry| std::str::from_utf8(&entry.value).ok()?.parse::<i64>().ok()).unwrap_or(0);
     Ok(taken >= i64::from(slot.limit))
-}
-
-/// Whoever has stood in line for the shortest time.
-async fn newest_waiting(shared: &Shared, gate: &Gate) -> Result<Option<Waiting>, PlaneError> {
-    let mut newest: Option<Waiting> = None;
-    let mut after = None;
-    loop {
-        let page = shared.store.scan(Scan::prefix(keys::queued(gate)).after(after)).await?;
-        for entry in &page.entries {
-            let waiting: Waiting = serde_json::from_slice(&entry.value)
-                .map_err(|error| PlaneError::damaged(&format!("the line at `{}`", entry.key), &error))?;
-            if newest.as_ref().is_none_or(|newest| (newest.since, &newest.run_id) < (waiting.since, &waiting.run_id)) {
-                newest = Some(waiting);
-            }
-        }
-        after = page.next;
-        if after.is_none() {
-            return Ok(newest);
-        }
-    }
 }

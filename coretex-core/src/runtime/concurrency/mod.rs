@@ -15,6 +15,7 @@
 //! its line looked at, so that a turn that was lost in a crash is taken.
 
 mod away;
+mod gave_way;
 mod pump;
 mod query;
 

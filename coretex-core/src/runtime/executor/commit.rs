@@ -7,7 +7,7 @@ use super::{
 use crate::{
     job::JobInput,
     plane::{Input, State, Transition},
-    runtime::{batch, keys::AggregateId, shared::Work, timers::Arm},
+    runtime::{batch, keys::AggregateId, outbound, shared::Work, timers::Arm},
     workflow::{RunEffect, RunInput, Wake},
 };
 
@@ -43,6 +43,9 @@ impl Executor {
             && run.is_dry_run()
         {
             transition.effects.retain(stays_inside);
+        }
+        if self.shared.options.bus_clients.is_some() {
+            transition.effects.extend(transition.records.dead_letters.iter().map(outbound::report_dead_letter));
         }
         let start = match &command.work {
             Work::Start { start, .. } => Some(&**start),

@@ -66,7 +66,9 @@ impl Executor {
                     Ok(())
                 } else {
                     let message = format!("job `{}` exists already", spec.id);
-                    Err(PlaneError::new(PlaneErrorKind::Conflict, "job_exists", message))
+                    let error = PlaneError::new(PlaneErrorKind::Conflict, "job_exists", message);
+                    shared.note_refusal(&command.reply, &error);
+                    Err(error)
                 };
                 return self.answer_in_order(command, answer);
             }

@@ -79,6 +79,12 @@ impl Executor {
             .and_then(|entry| if entry.phase == Phase::Ready { entry.queue.pop_front() } else { None })
         {
             match (&existing, &command.work) {
+                (_, Work::Submit(_)) if deleted => {
+                    let message = format!("job `{}` was removed; its id is not used again", aggregate.id());
+                    let refused = PlaneError::new(PlaneErrorKind::Conflict, "job_deleted", message);
+                    self.shared.note_refusal(&command.reply, &refused);
+                    answer(command.reply, Err(refused), &aggregate);
+                }
                 (_, Work::Start { .. }) if deleted => {
                     let message = format!("run `{}` was deleted; its id is not used again", aggregate.id());
                     let refused = PlaneError::new(PlaneErrorKind::Conflict, "run_deleted", message);

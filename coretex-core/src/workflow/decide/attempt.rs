@@ -49,7 +49,7 @@ impl Machine<'_> {
         self.record_step(slot, |step| RunEvent::StepAttempted { step, attempt, input });
         if let Some(attempt) = Attempt::of(&self.draft, slot) {
             let spec = attempt.spec();
-            let moves = job::open(&spec, self.facts);
+            let moves = job::open(&spec, attempt.job.grant.as_deref(), self.facts);
             self.absorb(slot, JobState::Pending, moves);
         }
     }

@@ -328,8 +328,8 @@ pub fn outstanding(run: &Run, facts: &Facts<'_>) -> Vec<RunEffect> {
                         RunEffect::Job(Effect::Dispatch { spec, deadline_at, decision: decision.clone() })
                     }));
                 }
-                (JobState::Pending, _, None) => {
-                    effects.extend(spec().map(|spec| RunEffect::Job(Effect::AskPolicy { spec })));
+                (JobState::Pending, _, Some(until)) if job.is_asking() => {
+                    effects.extend(spec().map(|spec| RunEffect::Job(Effect::AskPolicy { spec, until })));
                 }
                 _ => {}
             }

@@ -132,8 +132,16 @@ impl Compiler {
         for scope in &mut scopes {
             finish_scope(scope, &entries, &steps);
         }
+        let digest = match spec_digest(spec) {
+            Ok(digest) => digest,
+            Err(error) => {
+                let message = format!("the definition cannot be written as JSON: {error}");
+                self.problem("document_invalid", "", message, "use values that JSON has");
+                return None;
+            }
+        };
         Some(Workflow {
-            digest: spec_digest(spec).into(),
+            digest: digest.into(),
             id,
             tenant,
             spec: WorkflowSpec::default(),
@@ -571,14 +579,15 @@ fn place_within(path: &str) -> String {
     if path.is_empty() || path.starts_with(['.', '[']) { path.to_owned() } else { format!(".{path}") }
 }
 
-fn spec_digest(spec: &WorkflowSpec) -> String {
-    let mut value = serde_json::to_value(spec).unwrap_or_default();
+/// What a definition is known by: never the digest of something else where it cannot be written.
+fn spec_digest(spec: &WorkflowSpec) -> Result<String, serde_json::Error> {
+    let mut value = serde_json::to_value(spec)?;
     if let Some(fields) = value.as_object_mut() {
         for stamp in ["created_at", "updated_at", "created_by"] {
             fields.remove(stamp);
         }
     }
-    json::digest(&value)
+    Ok(json::digest(&value))
 }
 
 /// Shared empty text.

@@ -271,9 +271,11 @@ fn attempted(
     let id = run.core().id().zip(step).map(|(run, step)| JobId::of_step(run, &step, attempt));
     with_step(run, slot, |step| {
         begin(step, at, StepStatus::Running);
+        // A yes covers the tries that follow by themselves, not those that an operator allows after all of them failed.
+        let grant = if step.attempts > step.forgiven { step.job.take().and_then(|job| job.grant) } else { None };
         step.attempts = attempt;
         step.due_at = None;
         step.input = input.cloned();
-        step.job = id.map(|id| Box::new(Job::new(id, attempt, at)));
+        step.job = id.map(|id| Box::new(Job { grant, ..Job::new(id, attempt, at) }));
     });
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{Place, RunMut, place::of_step};
 use crate::{
-    job::{Failure, JobState, Output},
+    job::{Failure, Output},
     value::Value,
     workflow::{Role, Step, StepKind, StepRun, StepStatus, WaitsFor, definition::EdgeKind},
 };
@@ -44,15 +44,13 @@ fn weigh(step: &StepRun) -> Weight {
         return Weight::default();
     }
     let is_open = step.status != StepStatus::Pending;
-    let job = step.job.as_ref().filter(|_| is_open).map(|job| (job.state, job.due_at));
+    let job = step.job.as_ref().filter(|_| is_open);
     let confirmed = !matches!(step.waits_for, Some(WaitsFor::Alert | WaitsFor::Artifact { .. }));
     Weight {
         open: 1,
         waiting: u32::from(step.status == StepStatus::Waiting),
-        in_flight: u32::from(job.is_some_and(|(state, _)| state.is_in_flight())),
-        asking: u32::from(
-            (is_open && !confirmed) || job.is_some_and(|(state, due)| state == JobState::Pending && due.is_none()),
-        ),
+        in_flight: u32::from(job.is_some_and(|job| job.state.is_in_flight())),
+        asking: u32::from((is_open && !confirmed) || job.is_some_and(|job| job.is_asking())),
         children: u32::from(is_open && matches!(step.waits_for, Some(WaitsFor::Child { .. }))),
     }
 }

@@ -167,6 +167,7 @@ impl Driver {
             default_job_timeout: Duration::from_secs(9_000),
             stop_grace: Duration::from_secs(10),
             payload_limits: crate::value::Limits::default(),
+            gate: Default::default(),
         }
     }
 

@@ -23,6 +23,7 @@ impl Machine<'_> {
             decision: None,
             hash: None,
             spec: None,
+            asked_again: None,
             requested_at: self.facts.now,
             expires_at: until,
         });
