@@ -192,7 +192,8 @@ fn every_vector_is_served_or_refused_by_name_and_the_listener_lives_on() {
 
 #[test]
 fn what_is_claimed_or_cannot_be_carried_out_is_refused_and_the_client_is_told() {
-    let refusals: [(&str, fn(&mut JobRequest)); 9] = [
+    type Refusal = (&'static str, fn(&mut JobRequest));
+    let refusals: [Refusal; 9] = [
         ("tenant_mismatch", |request| request.tenant_id = "other".into()),
         ("tenant_mismatch", |request| drop(request.env.insert("tenant_id".into(), "other".into()))),
         ("principal_mismatch", |request| request.principal_id = "root".into()),

@@ -255,7 +255,8 @@ fn a_yes_to_one_try_covers_the_next_of_the_same_work_and_no_other() {
         matches!(kept.events.as_slice(), [JobEvent::Covered { given_to: 1, .. }, JobEvent::Dispatched { .. }]),
         "{kept:?}"
     );
-    let changes: [(&str, fn(&mut JobSpec)); 6] = [
+    type Change = (&'static str, fn(&mut JobSpec));
+    let changes: [Change; 6] = [
         ("input", |spec| spec.input = Arc::new(json!({"to": "mallory@example.org"}))),
         ("topic", |spec| spec.topic = Topic::parse_job("job.mail.delete").expect("legal")),
         ("principal", |spec| spec.principal = "mallory".into()),

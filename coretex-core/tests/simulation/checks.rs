@@ -254,7 +254,7 @@ fn counters(run: &Run) {
         count(&|step| matches!(step.waits_for, Some(WaitsFor::Child { .. })) && step.status == StepStatus::Running);
     assert_eq!(core["children"], children, "{core}");
     let asking = count(&|step| {
-        let job = step.job.as_ref().is_some_and(|job| job.due_at.is_none());
+        let job = step.job.as_ref().is_some_and(|job| job.due_at.is_none() || job.asking.is_some());
         (matches!(step.waits_for, Some(WaitsFor::Alert | WaitsFor::Artifact { .. }))
             && step.status == StepStatus::Running)
             || (job && state(step) == Some(JobState::Pending))

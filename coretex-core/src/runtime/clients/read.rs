@@ -182,14 +182,14 @@ fn job_request(request: &protocol::JobRequest, trace_id: &str, input: Arc<Value>
     for (text, field) in [(&request.memory_id, &mut asked.memory_id), (&request.adapter_id, &mut asked.adapter_id)] {
         *field = filled(text).map(Into::into);
     }
-    asked.trace_id = filled(&trace_id.to_owned()).map(Into::into);
+    asked.trace_id = filled(trace_id).map(Into::into);
     let deadline = request.budget.as_ref().map_or(0, |budget| budget.deadline_ms);
     asked.timeout = u64::try_from(deadline).ok().filter(|time| *time > 0).map(Duration::from_millis);
     Ok(asked)
 }
 
-fn filled(text: &String) -> Option<String> {
-    (!text.is_empty()).then(|| text.clone())
+fn filled(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 fn meta(meta: &JobMetadata) -> Result<JobMeta, PlaneError> {

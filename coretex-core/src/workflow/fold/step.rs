@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{Place, RunMut, place::of_step};
 use crate::{
-    job::{Failure, Output},
+    job::{Failure, Job, JobState, Output},
     value::Value,
     workflow::{Role, Step, StepKind, StepRun, StepStatus, WaitsFor, definition::EdgeKind},
 };
@@ -45,12 +45,14 @@ fn weigh(step: &StepRun) -> Weight {
     }
     let is_open = step.status != StepStatus::Pending;
     let job = step.job.as_ref().filter(|_| is_open);
+    // One that is put off by policy has its time; any other that is pending is about to be judged, or asked about.
+    let is_judged = |job: &Job| job.state == JobState::Pending && (job.due_at.is_none() || job.is_asking());
     let confirmed = !matches!(step.waits_for, Some(WaitsFor::Alert | WaitsFor::Artifact { .. }));
     Weight {
         open: 1,
         waiting: u32::from(step.status == StepStatus::Waiting),
         in_flight: u32::from(job.is_some_and(|job| job.state.is_in_flight())),
-        asking: u32::from((is_open && !confirmed) || job.is_some_and(|job| job.is_asking())),
+        asking: u32::from((is_open && !confirmed) || job.is_some_and(|job| is_judged(job))),
         children: u32::from(is_open && matches!(step.waits_for, Some(WaitsFor::Child { .. }))),
     }
 }
