@@ -8,7 +8,7 @@ use super::{Place, RunMut, place::of_step};
 use crate::{
     job::{Failure, JobState, Output},
     value::Value,
-    workflow::{Role, StepRun, StepStatus, WaitsFor, definition::EdgeKind},
+    workflow::{Role, Step, StepKind, StepRun, StepStatus, WaitsFor, definition::EdgeKind},
 };
 
 /// How a step ended, as those see it that wait for it.
@@ -150,6 +150,11 @@ pub(super) fn failed(run: &mut impl RunMut, at: Timestamp, slot: usize, status: 
 
 /// Tells the steps that wait for the one at `slot` how it ended.
 pub(super) fn release(run: &mut impl RunMut, slot: usize, how: Release<'_>) {
+    release_to(run, slot, how, |_| true);
+}
+
+/// As [`release`], to those of them that `wanted` picks.
+fn release_to(run: &mut impl RunMut, slot: usize, how: Release<'_>, wanted: impl Fn(&StepRun) -> bool) {
     let Some(position) = run.step_at(slot).map(StepRun::position) else { return };
     for n in 0.. {
         // Looked up for each edge, rather than held: all runs share the definition, and counting a reference to it
@@ -159,24 +164,57 @@ pub(super) fn release(run: &mut impl RunMut, slot: usize, how: Release<'_>) {
             return;
         };
         let Some(target) = steps.get(edge.to) else { continue };
-        let is_taken = match (how, edge.kind) {
-            (Release::Done(Some(chosen)), EdgeKind::Choice) => chosen.iter().any(|id| **id == *target.id.as_str()),
-            (Release::Done(_) | Release::Gate, EdgeKind::Success) => true,
-            (Release::Failed, EdgeKind::Failure) => true,
-            (Release::Failed, EdgeKind::Success | EdgeKind::Choice) => step.continue_on_error,
-            _ => false,
-        };
-        let is_broken = edge.kind != EdgeKind::Failure
-            && (how == Release::Broken || (how == Release::Failed && !step.handled && !step.continue_on_error));
-        // A handler runs because something failed, whatever else it waits for.
-        let counts = edge.kind == EdgeKind::Failure || target.role != Role::Handler;
+        let (is_taken, is_broken) = carried(how, step, edge.kind, target);
         let Some(waiting) = of_step(run, slot, edge.to) else { continue };
-        if let Some(waiting) = run.step_at_mut(waiting) {
+        if let Some(waiting) = run.step_at_mut(waiting).filter(|waiting| wanted(waiting)) {
             waiting.open_edges = waiting.open_edges.saturating_sub(1);
-            waiting.is_taken |= is_taken && counts;
+            waiting.is_taken |= is_taken;
             waiting.is_broken |= is_broken;
         }
     }
+}
+
+/// What the end of `step` means along an edge to `target`: whether a way leads on, and whether one is broken.
+fn carried(how: Release<'_>, step: &Step, edge: EdgeKind, target: &Step) -> (bool, bool) {
+    let is_taken = match (how, edge) {
+        (Release::Done(Some(chosen)), EdgeKind::Choice) => chosen.iter().any(|id| **id == *target.id.as_str()),
+        (Release::Done(_) | Release::Gate, EdgeKind::Success) => true,
+        (Release::Failed, EdgeKind::Failure) => true,
+        (Release::Failed, EdgeKind::Success | EdgeKind::Choice) => step.continue_on_error,
+        _ => false,
+    };
+    let is_broken = edge != EdgeKind::Failure
+        && (how == Release::Broken || (how == Release::Failed && !step.handled && !step.continue_on_error));
+    // A handler runs because something failed, whatever else it waits for.
+    let counts = edge == EdgeKind::Failure || target.role != Role::Handler;
+    (is_taken && counts, is_broken)
+}
+
+/// Tells those that wait for the step run at `slot` and were not reached how it ended, if it has: their edges are counted
+/// anew. How it ended follows from its state.
+pub(super) fn release_again(run: &mut impl RunMut, slot: usize) {
+    let Some((state, step)) =
+        run.step_at(slot).and_then(|state| Some((state, run.workflow().steps().get(state.position())?)))
+    else {
+        return;
+    };
+    let tolerant = run.workflow().at(state.position()).is_some_and(|(_, scope)| scope.tolerant);
+    let how = match state.status {
+        StepStatus::Succeeded if matches!(step.kind, StepKind::Switch { .. }) => {
+            let taken = state.output.as_ref().and_then(|output| output.value.as_deref()?.get("taken")?.as_array());
+            let taken: Vec<Arc<str>> = taken.into_iter().flatten().filter_map(Value::as_str).map(Arc::from).collect();
+            return release_to(run, slot, Release::Done(Some(&taken)), |waiting| !waiting.is_reached());
+        }
+        StepStatus::Succeeded => Release::Done(None),
+        StepStatus::Skipped if state.is_broken => Release::Broken,
+        StepStatus::Skipped if step.incoming > 0 && !state.is_taken => Release::NotTaken,
+        StepStatus::Skipped => Release::Gate,
+        StepStatus::Failed | StepStatus::TimedOut if step.handled || step.continue_on_error || tolerant => {
+            Release::Failed
+        }
+        _ => return,
+    };
+    release_to(run, slot, how, |waiting| !waiting.is_reached());
 }
 
 fn write_context(run: &mut impl RunMut, position: usize, output: &Output) {
