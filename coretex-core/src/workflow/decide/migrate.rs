@@ -83,10 +83,11 @@ impl Machine<'_> {
             return;
         }
         for block in 0..self.draft.block_count() {
-            let Some(here) = self.draft.block_at(block) else { continue };
+            let Some((here, earlier)) = self.draft.block_at(block).zip(before.block_at(block)) else { continue };
+            let (here_open, scope, before_scope) = (here.open, here.scope as usize, earlier.scope as usize);
             let is_open = here.scope as usize != FINALLY
                 && here.base.is_some()
-                && before.block_at(block).is_some_and(|before| before.open > 0)
+                && earlier.open > 0
                 && here.holder.is_none_or(|holder| self.status(holder as usize) == StepStatus::Running);
             if !is_open {
                 continue;
@@ -98,7 +99,16 @@ impl Machine<'_> {
                     self.todo.push_back(Todo::Begin(slot));
                 }
             }
-            self.todo.push_back(Todo::Check(block));
+            // A step that went may have been all that a group still waited for, or one of its ends.
+            if here_open == 0 || ends(before.workflow(), before_scope) != ends(self.workflow, scope) {
+                self.todo.push_back(Todo::Check(block));
+            }
         }
     }
+}
+
+/// Ids of the steps of a scope that nothing waits for.
+fn ends(workflow: &Workflow, scope: usize) -> Vec<&str> {
+    let sinks = workflow.scopes().get(scope).map_or(&[][..], |scope| &scope.sinks);
+    sinks.iter().filter_map(|sink| Some(workflow.steps().get(*sink)?.id.as_str())).collect()
 }
