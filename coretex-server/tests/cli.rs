@@ -139,6 +139,43 @@ fn versions_searches_and_pruning_have_their_verbs() {
 }
 
 #[test]
+fn runs_are_moved_onto_another_version() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path());
+    let file = data.path().join("two.yaml");
+    let store = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        server.ctl(&["workflow", "create", file.to_str().unwrap()]).ok()
+    };
+    store(WORKFLOW);
+    let runs = [(); 2].map(|()| server.ctl(&["run", "start", "two"]).ok());
+    for run in &runs {
+        while !server.ctl(&["approval", "list"]).ok().contains(&format!("{run}:gate")) {}
+    }
+    store(&WORKFLOW.replace("Go on?", "Sure?"));
+    let told = server.ctl(&["workflow", "migrate", "two", "--dry-run"]).ok();
+    assert!(told.starts_with("RUN") && told.contains("gate: ") && told.contains("(step_question_changed)"), "{told}");
+    let refused = server.ctl(&["run", "migrate", &runs[0]]);
+    assert!(refused.fails(1).contains("step_question_changed"));
+
+    store(&format!("{WORKFLOW}  after: {{ topic: job.demo.work, depends_on: [gate] }}\n"));
+    let seen = server.ctl(&["run", "migrate", &runs[0], "--dry-run"]).ok();
+    assert_eq!(seen, "can move");
+    let at = json(&server.ctl(&["--json", "run", "migrate", &runs[0], "--dry-run"]).ok())["at"].to_string();
+    assert_eq!(server.ctl(&["run", "migrate", &runs[0], "--at", &at, "--reason", "more to do"]).ok(), "moved");
+    assert_eq!(server.ctl(&["run", "migrate", &runs[0]]).ok(), "moved");
+    let moved = server.ctl(&["workflow", "migrate", "two", "--from", "1", "--status", "waiting"]).ok();
+    assert!(moved.lines().count() == 2 && moved.contains(&runs[1]) && moved.ends_with("moved"), "{moved}");
+    assert_eq!(json(&server.ctl(&["workflow", "migrate", "two", "--json"]).ok()), Value::Array(Vec::new()));
+    server.ctl(&["step", "approve", &runs[0], "gate"]).ok();
+    let watched = server.ctl(&["run", "watch", &runs[0]]).ok();
+    assert!(
+        watched.contains("run_migrated") && watched.contains("more to do") && watched.contains("after"),
+        "{watched}"
+    );
+}
+
+#[test]
 fn a_run_that_does_not_succeed_gives_its_watcher_another_exit_code() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path());

@@ -1,5 +1,7 @@
 //! From a transition to the batch that makes it durable.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 
@@ -27,20 +29,22 @@ pub(super) struct Kept {
     pub(super) wake: Wake,
     pub(super) status: Option<RunStatus>,
     pub(super) claim: Claim,
+    /// Digest of the definition that a run is under.
+    pub(super) definition: Option<Arc<str>>,
     pub(super) snapshot_at: u64,
 }
 
 impl Kept {
     pub(super) const fn nothing() -> Self {
-        Self { wake: Wake::Never, status: None, claim: Claim::None, snapshot_at: 0 }
+        Self { wake: Wake::Never, status: None, claim: Claim::None, definition: None, snapshot_at: 0 }
     }
 
     pub(super) fn of(state: &State, snapshot_at: u64) -> Self {
-        let (status, claim) = match state {
-            State::Run(run) => (Some(run.status()), run.claim()),
-            State::Job(_) => (None, Claim::None),
+        let (status, claim, definition) = match state {
+            State::Run(run) => (Some(run.status()), run.claim(), Some(run.workflow().digest().clone())),
+            State::Job(_) => (None, Claim::None, None),
         };
-        Self { wake: state.wake(), status, claim, snapshot_at }
+        Self { wake: state.wake(), status, claim, definition, snapshot_at }
     }
 }
 
@@ -91,6 +95,7 @@ pub(super) fn prepare(
         kept.wake = wake;
     }
     let mut schedule = None;
+    let mut has_moved = false;
     if let State::Run(run) = state {
         if run.status().is_terminal() && kept.status.is_none_or(|status| !status.is_terminal()) {
             schedule = schedules::origin(run);
@@ -98,13 +103,22 @@ pub(super) fn prepare(
                 batch.push(put(keys::nudge(schedule), Bytes::from_static(b"1")));
             }
         }
-        if kept.status != Some(run.status())
+        let digest = run.workflow().digest();
+        let left = kept.definition.take_if(|definition| definition != digest);
+        has_moved = left.is_some();
+        if (kept.status != Some(run.status()) || has_moved)
             && let Some(summary) = RunSummary::of(run)
         {
             let view = encode(&summary)?;
+            if let Some(left) = left {
+                index::moved(&mut batch, &summary, &left);
+            }
             index::changed(&mut batch, &summary, kept.status);
             batch.push(put_view(keys::run(&summary.id), view));
             kept.status = Some(run.status());
+        }
+        if kept.definition.is_none() {
+            kept.definition = Some(digest.clone());
         }
         if run.head() >= kept.snapshot_at + SNAPSHOT_EVERY.max(run.size() as u64) {
             let snapshot = run.to_snapshot().map_err(|error| unencodable(&error))?;
@@ -134,6 +148,9 @@ pub(super) fn prepare(
     let mut gate = None;
     if let State::Run(run) = state {
         gate = concurrency::push_claim(&mut batch, kept.claim, run)?;
+        if has_moved && gate.is_none() {
+            gate = concurrency::renew_claim(&mut batch, run)?;
+        }
         kept.claim = run.claim();
     }
     let tenant = match state {

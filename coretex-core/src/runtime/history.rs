@@ -172,12 +172,12 @@ impl ControlPlane {
         let run = run.ok_or_else(|| PlaneError::not_found("run", id.as_str()))?;
         let snapshot_agrees = match self.shared().store.get(&aggregate.snapshot()).await? {
             None => None,
-            Some(entry) => match Run::from_snapshot(run.workflow().clone(), &entry.value) {
-                Ok(snapshot) => {
+            Some(entry) => match load::read_snapshot(self.shared(), &entry).await {
+                Some(snapshot) => {
                     let then = load::read_run_until(self.shared(), &aggregate, snapshot.head()).await?;
                     Some(then.as_ref() == Some(&snapshot))
                 }
-                Err(_) => Some(false),
+                None => Some(false),
             },
         };
         let stored = self.shared().store.get(&keys::run(id.as_str())).await?;

@@ -68,11 +68,27 @@ pub(super) fn changed(batch: &mut Batch, run: &RunSummary, before: Option<RunSta
     }
 }
 
+/// Adds what changes when a run moved from the definition `left` onto the one that `run` shows. The definition that it
+/// left stays pinned: the run's earlier events are folded under it, for as long as they are kept.
+pub(super) fn moved(batch: &mut Batch, run: &RunSummary, left: &str) {
+    if !run.past_definitions.contains(&run.definition) {
+        batch.push(Op::Add { key: keys::pins(&run.definition), delta: 1, ceiling: None });
+    }
+    batch.push(delete(keys::live(&run.workflow_id, left, &run.id)));
+    if !run.status.is_terminal() {
+        batch.push(put(keys::live(&run.workflow_id, &run.definition, &run.id), MARK));
+    }
+}
+
 /// Takes a run that has ended out of all indexes.
 pub(super) fn removed(batch: &mut Batch, run: &RunSummary) {
     let at = place(run.created_at, &run.id);
     let keys = Keys { run, at: &at };
-    batch.push(Op::Add { key: keys::pins(&run.definition), delta: -1, ceiling: None });
+    let mut pinned: std::collections::BTreeSet<&str> = run.past_definitions.iter().map(String::as_str).collect();
+    pinned.insert(&run.definition);
+    for digest in pinned {
+        batch.push(Op::Add { key: keys::pins(digest), delta: -1, ceiling: None });
+    }
     for key in keys.fixed() {
         batch.push(unmark(key));
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{PlaneError, keys::AggregateId, shared::Shared};
 use crate::{
     plane::{JobRecord, State, StoredJobEvent},
-    ports::{Busy, Key},
+    ports::{Busy, Entry, Key},
     workflow::{Run, RunEvent, StoredEvent},
 };
 
@@ -87,21 +87,23 @@ pub(super) async fn read_run(shared: &Shared, aggregate: &AggregateId) -> Result
     let mut run = None;
     let mut snapshot_at = 0;
     if let Some(entry) = shared.store.get(&aggregate.snapshot()).await? {
-        #[derive(Deserialize)]
-        struct Head {
-            digest: Arc<str>,
-        }
         // A snapshot is a fold of the events: one that cannot be read costs time, not truth.
-        if let Ok(head) = serde_json::from_slice::<Head>(&entry.value)
-            && let Ok(workflow) = shared.definitions.get(&*shared.store, &head.digest).await
-            && let Ok(read) = Run::from_snapshot(workflow, &entry.value)
-        {
-            snapshot_at = read.head();
-            run = Some(read);
-        }
+        run = read_snapshot(shared, &entry).await;
+        snapshot_at = run.as_ref().map_or(0, Run::head);
     }
     let run = read_on(shared, aggregate, run, u64::MAX).await?;
     Ok(run.map(|run| (run, snapshot_at)))
+}
+
+/// The state that a snapshot holds, under the definition that the run was under then; `None` when it cannot be read.
+pub(super) async fn read_snapshot(shared: &Shared, entry: &Entry) -> Option<Run> {
+    #[derive(Deserialize)]
+    struct Head {
+        digest: Arc<str>,
+    }
+    let head: Head = serde_json::from_slice(&entry.value).ok()?;
+    let workflow = shared.definitions.get(&*shared.store, &head.digest).await.ok()?;
+    Run::from_snapshot(workflow, &entry.value).ok()
 }
 
 /// Folds the events behind `run` in, up to event number `until`.
@@ -134,7 +136,17 @@ async fn read_on(
                     run.insert(Run::new(shared.definitions.get(&*shared.store, digest).await?))
                 }
             };
-            run.apply(&event);
+            match event.event.migrates_to() {
+                None => run.apply(&event),
+                // What comes after is folded under the definition that the run moved onto.
+                Some(digest) => {
+                    let definition = shared.definitions.get(&*shared.store, digest).await?;
+                    if !run.apply_under(&event, definition) {
+                        let message = format!("it was not moved onto the definition `{digest}`");
+                        return Err(PlaneError::damaged(&format!("run `{}`", aggregate.id()), &message));
+                    }
+                }
+            }
             if run.head() >= until {
                 return Ok(Some(run.clone()));
             }

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Longest note, in bytes.
-const MAX_NOTE: usize = 1_024;
+pub(super) const MAX_NOTE: usize = 1_024;
 /// What the counter of a definition's runs holds once the definition was removed. Nothing can be added to it, so a run
 /// that was about to start on the definition is refused.
 pub(super) const PRUNED: &[u8] = b"pruned";

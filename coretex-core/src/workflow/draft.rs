@@ -16,6 +16,8 @@ use crate::job::StepRunId;
 /// What a decision changed.
 #[derive(Clone, Debug)]
 pub(crate) struct Changes {
+    /// The state as it moved onto another definition, which everything else is a change of.
+    pub(super) moved: Option<Box<Run>>,
     pub(super) core: RunCore,
     pub(super) steps: Touched<StepRun>,
     pub(super) new_steps: Vec<StepRun>,
@@ -85,6 +87,7 @@ impl<'a> Draft<'a> {
     /// What was recorded, and what that changed.
     pub(super) fn finish(self) -> (Vec<StoredEvent>, Changes) {
         let changes = Changes {
+            moved: None,
             core: self.core,
             steps: self.steps,
             new_steps: self.new_steps,

@@ -83,6 +83,18 @@ pub enum RunEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline_at: Option<Timestamp>,
     },
+    /// It moved onto another definition of its workflow: what comes after is folded under that one.
+    RunMigrated {
+        /// Digest of the definition that it was under.
+        from: Arc<str>,
+        /// Digest of the definition that it is under.
+        to: Arc<str>,
+        /// Who moved it.
+        by: Arc<str>,
+        /// Why; may be empty.
+        #[serde(default, skip_serializing_if = "str::is_empty")]
+        reason: Arc<str>,
+    },
     /// It took over the state of the run that it goes on from.
     RunRestored {
         /// The state.
@@ -538,6 +550,7 @@ impl RunEvent {
             | Self::StepTimedOut { step, .. } => Some(step),
             Self::RunStarted { .. }
             | Self::RunRestored { .. }
+            | Self::RunMigrated { .. }
             | Self::RunAdmitted { .. }
             | Self::SignalReceived { .. }
             | Self::RunUnwinding { .. }
@@ -546,6 +559,15 @@ impl RunEvent {
             | Self::RunSucceeded { .. }
             | Self::RunCancelled { .. }
             | Self::RunTimedOut {} => None,
+        }
+    }
+
+    /// Digest of the definition that it moves the run onto.
+    #[must_use]
+    pub const fn migrates_to(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::RunMigrated { to, .. } => Some(to),
+            _ => None,
         }
     }
 

@@ -33,6 +33,7 @@ mod draft;
 mod event;
 mod fold;
 mod lineage;
+mod migration;
 mod next_time;
 mod plan;
 mod scope;
@@ -57,6 +58,7 @@ pub use diff::{DefinitionDiff, Edge, FieldChange, Rename, RunImpact, StepChange,
 pub(crate) use draft::Changes;
 pub use event::{Cause, Resolution, RunEvent, SkipReason, StoredEvent};
 pub use lineage::{Origin, ParentRun, RestoredState};
+pub use migration::{Refusal, RefusalReason};
 pub use next_time::NextTimeSpec;
 pub use plan::{BranchPlan, Plan, Starter, StepPlan, plan};
 pub use spec::{

@@ -84,6 +84,7 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
     };
     match event {
         RunEvent::RunRestored { .. } => set("run_restored", "running"),
+        RunEvent::RunMigrated { .. } => set("run_migrated", "migrated"),
         RunEvent::RunUnwinding { .. } => set("run_unwinding", "running"),
         RunEvent::RunCompensating {} => set("run_compensating", "running"),
         RunEvent::RunFinalizing {} => set("run_finalizing", "running"),
@@ -164,6 +165,12 @@ fn details(line: &mut TimelineEvent, event: &RunEvent) {
             if let Some(origin) = origin {
                 put(line, "origin", json!({"run_id": origin.run, "seq": origin.at, "step_id": origin.step}));
             }
+        }
+        RunEvent::RunMigrated { from, to, by, reason } => {
+            line.message = (!reason.is_empty()).then(|| reason.to_string());
+            put(line, "from", json!(from));
+            put(line, "definition", json!(to));
+            put(line, "by", json!(by));
         }
         RunEvent::RunUnwinding { cause } => match &**cause {
             Cause::Failed { step, failure, .. } => {

@@ -57,8 +57,11 @@ pub struct RunView {
     /// The key that it shares places with other runs under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_key: Option<String>,
-    /// Digest of the definition that it pinned.
+    /// Digest of the definition that it is under.
     pub definition: String,
+    /// Digests of those that it was under before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub past_definitions: Vec<String>,
     /// No effect of it left the process.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
@@ -151,8 +154,11 @@ pub struct RunSummary {
     /// The code of why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
-    /// Digest of the definition that it pinned.
+    /// Digest of the definition that it is under.
     pub definition: String,
+    /// Digests of those that it was under before: what happened then is read under them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub past_definitions: Vec<String>,
     /// Its labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -177,6 +183,7 @@ impl RunSummary {
             error: run.core.failure.as_ref().map(|failure| failure.message.to_string()),
             error_code: run.core.failure.as_ref().map(|failure| failure.code.to_string()),
             definition: run.workflow.digest().to_string(),
+            past_definitions: run.core.past.iter().map(ToString::to_string).collect(),
             labels: run.labels().clone(),
             timeline_pruned: false,
         })
@@ -219,6 +226,7 @@ impl RunView {
             idempotency_key: run.idempotency_key().map(str::to_owned),
             concurrency_key: run.slot().map(|slot| slot.key.to_string()),
             definition: run.workflow.digest().to_string(),
+            past_definitions: run.core.past.iter().map(ToString::to_string).collect(),
             dry_run: run.is_dry_run(),
             rerun_of: run.origin().map(|origin| origin.run.to_string()),
             rerun_step: run.origin().and_then(|origin| origin.step.as_ref().map(ToString::to_string)),

@@ -1,5 +1,6 @@
 //! Every example of the guide is run. A comment behind a fence tells what the world does and what must come of it: the
 //! fields of a [`Scenario`](super::scenario::Scenario), `ends` (the first line of the story) and `steps` (parts of the story).
+//! With `starts_on_the_example_before` the run starts on that one, and moves onto this one at `migrate`.
 
 use coretex_core::value::document;
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ struct Example {
 }
 
 fn examples() -> Vec<Example> {
-    let mut found = Vec::new();
+    let mut found: Vec<Example> = Vec::new();
     for part in GUIDE.split("```yaml\n").skip(1) {
         let (workflow, rest) = part.split_once("```\n").expect("a fence that ends");
         let played = rest.trim_start().strip_prefix("<!-- played\n").and_then(|rest| rest.split_once("-->"));
@@ -32,7 +33,13 @@ fn examples() -> Vec<Example> {
         let parts = serde_json::from_value(fields.remove("steps").unwrap_or(json!([]))).unwrap();
         let workflow = read(workflow);
         fields.insert("name".into(), workflow["id"].clone());
-        fields.insert("workflow".into(), workflow);
+        match (fields.remove("starts_on_the_example_before"), found.last()) {
+            (Some(_), Some(before)) => {
+                fields.insert("workflow".into(), before.scenario.workflow.clone());
+                fields.insert("next".into(), workflow);
+            }
+            _ => drop(fields.insert("workflow".into(), workflow)),
+        }
         found.push(Example { scenario: serde_json::from_value(Value::Object(fields)).unwrap(), ends, parts });
     }
     found

@@ -17,6 +17,9 @@ pub(crate) struct Scenario {
     /// Others that are stored beside it.
     #[serde(default)]
     pub(crate) workflows: Vec<Value>,
+    /// Another version of the workflow, onto which the run moves at `migrate`.
+    #[serde(default)]
+    pub(crate) next: Option<Value>,
     /// The input of the run.
     #[serde(default = "nothing")]
     pub(crate) input: Value,

@@ -60,6 +60,8 @@ pub(crate) enum Say {
     Answer(String, bool),
     /// `cancel`.
     Cancel,
+    /// `migrate`: onto `next`, which is stored first.
+    Migrate,
     /// `crash`: as `kill -9`, and a start.
     Crash,
     /// `restart`: in order.
@@ -118,6 +120,7 @@ impl Say {
             "resolve" => Self::Resolve(first.to_owned(), resolution(more)),
             "answer" => Self::Answer(first.to_owned(), more == "yes"),
             "cancel" => Self::Cancel,
+            "migrate" => Self::Migrate,
             "crash" => Self::Crash,
             "restart" => Self::Restart,
             "rerun" => Self::Rerun(Again::read(rest)),

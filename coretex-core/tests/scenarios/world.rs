@@ -11,10 +11,10 @@ use coretex_core::{
     job::{ApprovalRequest, JobId, RunId, StepRunId, Subject, WorkflowId},
     policy::{BudgetLimits, Constraints, Decision, Outcome, PolicyRequest},
     ports::{Clock, Key, PolicyEngine, PolicySnapshot, Verdict},
-    runtime::{PlaneError, RerunRequest, RunQuery, StartRequest},
+    runtime::{MigrationRequest, PlaneError, RerunRequest, RunQuery, StartRequest},
     scheduler::Routes,
     testing::{FaultPlan, Reply, Say as Answer, ScriptedJob, TestPlane, VirtualClock},
-    workflow::{Run, StoredEvent},
+    workflow::{Run, StoredEvent, Workflow},
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -116,7 +116,7 @@ async fn tell(plane: &TestPlane, scenario: &Scenario) -> Result<Played, PlaneErr
         let (at, say) = Say::read(line);
         let passed = plane.clock().now().duration_since(began).unsigned_abs();
         plane.live_through(at.saturating_sub(passed)).await?;
-        if let Err(error) = speak(plane, &mut told, n, &say).await {
+        if let Err(error) = speak(plane, scenario, &mut told, n, &say).await {
             extra.push(format!("`{line}` is refused: {}", error.code()));
         }
         plane.live_through(Duration::ZERO).await?;
@@ -170,7 +170,13 @@ async fn tell(plane: &TestPlane, scenario: &Scenario) -> Result<Played, PlaneErr
     Ok(Played { end, story, runs })
 }
 
-async fn speak(plane: &TestPlane, told: &mut Vec<RunId>, n: usize, say: &Say) -> Result<(), PlaneError> {
+async fn speak(
+    plane: &TestPlane,
+    scenario: &Scenario,
+    told: &mut Vec<RunId>,
+    n: usize,
+    say: &Say,
+) -> Result<(), PlaneError> {
     let me = plane.principal();
     let run = &told[told.len() - 1].clone();
     match say {
@@ -188,6 +194,12 @@ async fn speak(plane: &TestPlane, told: &mut Vec<RunId>, n: usize, say: &Say) ->
         }
         Say::Answer(step, approved) => plane.answer(run, step, "eve", *approved).await,
         Say::Cancel => plane.ask(async |p| p.cancel_run(me, run, "changed my mind").await).await,
+        Say::Migrate => {
+            let next = scenario.next.clone().expect("`migrate` needs `next`");
+            let next = || Workflow::from_value("next", next.clone()).unwrap();
+            plane.ask(async |p| p.store_workflow(me, next(), None).await).await?;
+            plane.ask(async |p| p.migrate_run(me, run, &MigrationRequest::new()).await).await.map(drop)
+        }
         Say::Crash => plane.crash_and_restart().await,
         Say::Restart => plane.restart().await,
         Say::Rerun(again) => {

@@ -126,6 +126,19 @@ impl<'a> Walk<'a> {
         self.log.extend(transition.events.iter().cloned());
     }
 
+    /// Moves the run onto `to`; `false` when something is in the way.
+    #[allow(dead_code, reason = "not every suite moves runs")]
+    pub(crate) fn migrate(&mut self, to: &Arc<Workflow>) -> bool {
+        let (by, reason) = ("ann".into(), "better".into());
+        let wish = RunInput::Migrate { to: to.clone(), from: None, at: Some(self.run.head()), by, reason };
+        let Some(transition) = self.decide(wish) else { return false };
+        for event in &transition.events {
+            assert!(self.run.apply_under(event, to.clone()), "{event:?}");
+        }
+        self.log.extend(transition.events);
+        true
+    }
+
     /// Feeds `input`; `None` when it is refused.
     pub(crate) fn feed(&mut self, input: RunInput) -> Option<Transition> {
         let transition = self.decide(input)?;

@@ -12,6 +12,7 @@ mod extract;
 mod health;
 mod history;
 mod jobs;
+mod migrations;
 mod plan;
 mod problem;
 mod prune;
@@ -99,6 +100,7 @@ impl Api {
             .route("/workflows/{id}/versions/{version}", get(versions::show))
             .route("/workflows/{id}/diff", get(versions::diff))
             .route("/workflows/{id}/rollback", post(versions::roll_back))
+            .route("/workflows/{id}/migrate", post(migrations::all))
             .route("/workflows/{id}/plan", post(plan::stored))
             .route("/plan", post(plan::unstored))
             .route("/workflows/{id}/runs", get(runs::list_of_workflow).post(runs::start))
@@ -113,6 +115,7 @@ impl Api {
             .route("/workflow-runs", get(runs::list))
             .route("/workflow-runs/{id}", get(runs::show).delete(runs::delete))
             .route("/workflow-runs/{id}/restart", post(versions::restart))
+            .route("/workflow-runs/{id}/migrate", post(migrations::run))
             .route("/workflow-runs/{id}/rerun", post(history::rerun))
             .route("/workflow-runs/{id}/state", get(history::state))
             .route("/workflow-runs/{id}/why", get(history::why))

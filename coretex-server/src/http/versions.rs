@@ -22,13 +22,13 @@ pub(super) const HEADER: HeaderName = HeaderName::from_static("x-workflow-versio
 /// A version by its number or digest, as clients write it.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Wanted {
+pub(super) enum Wanted {
     Number(u64),
     Text(String),
 }
 
 impl Wanted {
-    fn read(&self) -> Result<VersionRef, Problem> {
+    pub(super) fn read(&self) -> Result<VersionRef, Problem> {
         Ok(match self {
             Self::Number(number) => VersionRef::parse(&number.to_string())?,
             Self::Text(text) => VersionRef::parse(text)?,

@@ -153,3 +153,65 @@ async fn what_is_old_is_counted_then_removed() {
         assert_eq!(rig.post("/api/v1/prune", wrong).await.is(400).code(), "field_invalid", "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn runs_are_moved_onto_a_version_and_refused_with_reasons() {
+    let rig = Rig::start().await;
+    rig.workflow("w", steps("job.test.echo")).await;
+    let mut runs = Vec::new();
+    for _ in 0..3 {
+        runs.push(rig.start_run("w", json!({"x": 1})).await);
+    }
+    for run in &runs {
+        let path = format!("/api/v1/workflow-runs/{run}");
+        while rig.get(&path).await.json()["steps"]["b"]["status"] != "waiting" {
+            tokio::task::yield_now().await;
+        }
+    }
+    rig.workflow("w", json!({"b": {"type": "approval"}})).await;
+    let one = format!("/api/v1/workflow-runs/{}/migrate", runs[0]);
+    let seen = rig.post(&one, r#"{"dry_run": true}"#).await.is(200).json();
+    assert_eq!((&seen["outcome"], &seen["refusals"][0]["code"]), (&json!("refused"), &json!("step_removed")));
+    let refused = rig.post(&one, "").await.is(409);
+    assert_eq!(refused.code(), "migration_refused");
+    assert_eq!(refused.json()["refusals"], seen["refusals"]);
+    has_keys(&refused.json()["refusals"][0], &["code", "step", "message"]);
+
+    let mut better = steps("job.test.echo");
+    better["c"] = json!({"topic": "job.test.echo", "depends_on": ["b"], "input": "${steps.a.output}"});
+    rig.workflow("w", better).await;
+    let seen = rig.post(&one, r#"{"dry_run": true, "version": 3}"#).await.is(200).json();
+    assert_eq!(seen["outcome"], "can_move");
+    let late = rig.post(&one, r#"{"at": 1}"#).await.is(409).json();
+    assert_eq!(late["refusals"][0]["code"], "run_moved_on");
+    let body = json!({"at": seen["at"], "reason": "it keeps more"}).to_string();
+    let moved = rig.post(&one, body).await.is(200).json();
+    assert_eq!((&moved["outcome"], &moved["definition"]), (&json!("moved"), &seen["definition"]));
+    assert_eq!(rig.post(&one, "").await.is(200).json(), moved, "asked again, the answer is the same");
+
+    let all = "/api/v1/workflows/w/migrate?limit=1";
+    let page = rig.post(all, r#"{"dry_run": true, "from": 1}"#).await.is(200).json();
+    assert_eq!((&page["dry_run"], &page["items"][0]["outcome"]), (&json!(true), &json!("can_move")));
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = rig.post(&format!("{all}&cursor={cursor}"), r#"{"status": ["waiting"]}"#).await.is(200).json();
+        found.extend(page["items"].as_array().unwrap().iter().map(|run| run["outcome"].clone()));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = next.replace('/', "%2F"),
+            None => break,
+        }
+    }
+    assert_eq!(found, ["moved", "moved"]);
+    for run in &runs {
+        rig.post(&format!("/api/v1/workflows/w/runs/{run}/steps/b/approve"), r#"{"approved":true}"#).await.is(204);
+        rig.ended(run).await;
+        let shown = rig.get(&format!("/api/v1/workflow-runs/{run}")).await.json();
+        assert_eq!((&shown["status"], &shown["steps"]["c"]["output"]), (&json!("succeeded"), &json!({"x": 1})));
+        assert_eq!(shown["past_definitions"].as_array().map(Vec::len), Some(1));
+    }
+    let lines = rig.get(&format!("/api/v1/workflow-runs/{}/timeline", runs[0])).await.json();
+    let line = lines.as_array().unwrap().iter().find(|line| line["type"] == "run_migrated").unwrap().clone();
+    assert_eq!(line["message"], "it keeps more");
+    assert_eq!(rig.post(&one, r#"{"version": 9}"#).await.is(404).code(), "version_not_found");
+    assert_eq!(rig.post("/api/v1/workflow-runs/none/migrate", "").await.is(404).code(), "run_not_found");
+}

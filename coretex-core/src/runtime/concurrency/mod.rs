@@ -30,7 +30,7 @@ use super::{
     keys::{self, Gate},
 };
 use crate::{
-    job::Priority,
+    job::{Priority, RunId},
     ports::{Batch, Condition, Key, Op, StoreError, WriteClass},
     workflow::{Claim, Run, Slot},
 };
@@ -99,20 +99,34 @@ pub(super) fn push_claim(batch: &mut Batch, before: Claim, run: &Run) -> Result<
             batch.push(Op::Add { key: gate.taken(), delta: 1, ceiling: Some(i64::from(slot.limit)) });
         }
         Claim::Waits => {
-            let waiting = Waiting {
-                run_id: id.to_string(),
-                workflow_id: run.workflow().id().to_string(),
-                priority: run.priority(),
-                since: run.created_at(),
-                slot: slot.clone(),
-            };
-            batch.push(put(in_line(), encode(&waiting)?));
+            batch.push(put(in_line(), encode(&waiting(run, slot, id))?));
             batch.push(put(gate.line(), Bytes::from_static(b"1")));
         }
         Claim::None => {}
     }
     // A run that took the free place leaves nothing to do; the pump that admitted it looks on by itself.
     Ok((after != Claim::Holds).then_some(gate))
+}
+
+/// Writes anew what a run that waits claims, which its workflow's rule says otherwise since it moved onto another
+/// version: the places, or the policy, under the same key. Returns the gate whose line is to be looked at, because there
+/// may be more places now.
+pub(super) fn renew_claim(batch: &mut Batch, run: &Run) -> Result<Option<Gate>, StoreError> {
+    let (Claim::Waits, Some(slot), Some(id)) = (run.claim(), run.slot(), run.id()) else { return Ok(None) };
+    let gate = Gate::new(run.tenant(), &slot.key);
+    batch.push(put(gate.waiting(run.priority(), run.created_at(), id.as_str()), encode(&waiting(run, slot, id))?));
+    batch.push(put(gate.line(), Bytes::from_static(b"1")));
+    Ok(Some(gate))
+}
+
+fn waiting(run: &Run, slot: &Slot, id: &RunId) -> Waiting {
+    Waiting {
+        run_id: id.to_string(),
+        workflow_id: run.workflow().id().to_string(),
+        priority: run.priority(),
+        since: run.created_at(),
+        slot: slot.clone(),
+    }
 }
 
 const fn put(key: Key, value: Bytes) -> Op {

@@ -189,6 +189,11 @@ pub(super) struct Attempt<'a> {
     index: Option<u32>,
 }
 
+/// Digest of the job of the last attempt of the step run at `slot`, by which approvals are bound to it.
+pub(in crate::workflow) fn request_hash(state: &impl RunMut, slot: usize) -> Option<String> {
+    Some(Attempt::of(state, slot)?.spec().hash())
+}
+
 impl<'a> Attempt<'a> {
     /// `None` when the step makes no jobs, or has made none yet.
     pub(super) fn of(state: &'a impl RunMut, slot: usize) -> Option<Self> {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Most step runs of one run: it must fit in memory as a whole.
-const MAX_STEP_RUNS: usize = 200_000;
+pub(in crate::workflow) const MAX_STEP_RUNS: usize = 200_000;
 
 impl Machine<'_> {
     /// A step of `block` has ended: what does that mean for the group that the block is of?

@@ -26,6 +26,8 @@ impl Machine<'_> {
             RunInput::Notified { step } => self.take_notified(&step),
             RunInput::Stored { step, attempt, result } => self.take_stored(&step, attempt, result),
             RunInput::Child { step, attempt, end } => self.take_child(&step, attempt, end),
+            // Decided before a draft is opened, because it changes what the draft is over.
+            RunInput::Migrate { .. } => {}
             RunInput::Tick => self.take_tick(),
             RunInput::Admit => self.take_admission(),
             RunInput::Cancel { by, reason } => {

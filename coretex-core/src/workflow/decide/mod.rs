@@ -12,6 +12,7 @@ mod end;
 mod group;
 mod input;
 mod kinds;
+mod migrate;
 mod restore;
 mod start;
 mod stop;
@@ -20,7 +21,7 @@ mod timer;
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
-    Resolution, Run, RunEvent, StepKind, StepStatus, StoredEvent, WaitsFor, Workflow,
+    Refusal, Resolution, Run, RunEvent, StepKind, StepStatus, StoredEvent, WaitsFor, Workflow,
     draft::{Changes, Draft},
     fold::RunMut,
     scope::RunScope,
@@ -35,7 +36,9 @@ use crate::{
 };
 
 use attempt::Attempt;
+pub(super) use attempt::request_hash;
 pub use child::{ChildEffect, ChildEnd, StartChild};
+pub(super) use group::MAX_STEP_RUNS;
 pub use restore::RestoreError;
 pub use start::{StartRun, start};
 
@@ -112,6 +115,19 @@ pub enum RunInput {
     Tick,
     /// There may be a place for it under its workflow's rule of concurrency: it takes one, or its batch is refused.
     Admit,
+    /// It shall go on under another definition of its workflow.
+    Migrate {
+        /// The definition.
+        to: Arc<Workflow>,
+        /// The definition that it is under, as far as whoever asks knows.
+        from: Option<Arc<str>>,
+        /// Events that it has, as far as whoever asks knows.
+        at: Option<u64>,
+        /// By whom.
+        by: Arc<str>,
+        /// Why; may be empty.
+        reason: Arc<str>,
+    },
     /// It shall stop.
     Cancel {
         /// By whom.
@@ -258,6 +274,9 @@ pub enum Rejected {
     /// The workflow's `concurrency.key` gives no key for the input.
     #[error("`concurrency.key` cannot be used: {0}")]
     ConcurrencyKey(String),
+    /// The run cannot move onto the definition.
+    #[error("the run cannot be migrated: {}", list_refusals(.0))]
+    Migration(Vec<Refusal>),
     /// The job cannot take the input.
     #[error(transparent)]
     Job(#[from] job::Rejected),
@@ -275,9 +294,14 @@ impl Rejected {
             Self::SignalTooLate => "run_ended",
             Self::TooManySignals(_) => "too_many_signals",
             Self::InputInvalid { .. } | Self::InputNotObject(_) | Self::InputTooLarge(_) => "run_input_invalid",
+            Self::Migration(_) => "migration_refused",
             Self::Job(_) => "job_state",
         }
     }
+}
+
+fn list_refusals(refusals: &[Refusal]) -> String {
+    refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn list(violations: &[Violation]) -> String {
@@ -290,6 +314,9 @@ fn list(violations: &[Violation]) -> String {
 /// # Errors
 /// [`Rejected`] when the input is not legal in the run's state. Repeats and late arrivals are legal and change nothing.
 pub fn decide(run: &Run, input: RunInput, facts: &Facts<'_>) -> Result<Transition, Rejected> {
+    if let RunInput::Migrate { to, from, at, by, reason } = input {
+        return migrate::migrate(run, migrate::Move { to, from, at, by, reason }, facts);
+    }
     let mut machine = Machine::new(run, facts);
     machine.take(input)?;
     machine.advance();

@@ -49,6 +49,13 @@ pub struct Workflow {
     warnings: Vec<Problem>,
 }
 
+/// Equal definitions have equal digests.
+impl PartialEq for Workflow {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
 /// The scope of the workflow's own steps.
 pub(super) const MAIN: usize = 0;
 /// The scope of the `finally` steps.

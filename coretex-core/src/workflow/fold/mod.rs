@@ -5,6 +5,7 @@
 //! and which groups have ended blocks.
 
 mod group;
+mod migrate;
 mod place;
 mod run;
 mod step;
@@ -22,6 +23,7 @@ use crate::job::{Job, JobId, JobState, Output};
 
 pub(super) use self::{
     group::group_output,
+    migrate::moved,
     place::{block, locate, of_step, run_id, slots_of, step_runs, visible},
     step::{how_ended, passes, taken},
     stop::under_way,

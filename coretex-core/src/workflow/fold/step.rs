@@ -153,6 +153,11 @@ pub(super) fn failed(run: &mut impl RunMut, at: Timestamp, slot: usize, status: 
 
 /// Tells the steps that wait for the one at `slot` how it ended.
 pub(super) fn release(run: &mut impl RunMut, slot: usize, how: Release<'_>) {
+    release_to(run, slot, how, |_| true);
+}
+
+/// As [`release`], to those of them that `wanted` picks.
+fn release_to(run: &mut impl RunMut, slot: usize, how: Release<'_>, wanted: impl Fn(&StepRun) -> bool) {
     let Some(position) = run.step_at(slot).map(StepRun::position) else { return };
     for n in 0.. {
         // Looked up for each edge, rather than held: all runs share the definition, and counting a reference to it
@@ -164,7 +169,7 @@ pub(super) fn release(run: &mut impl RunMut, slot: usize, how: Release<'_>) {
         let Some(target) = steps.get(edge.to) else { continue };
         let (is_taken, is_broken) = passes(how, edge.kind, step, target);
         let Some(waiting) = of_step(run, slot, edge.to) else { continue };
-        if let Some(waiting) = run.step_at_mut(waiting) {
+        if let Some(waiting) = run.step_at_mut(waiting).filter(|waiting| wanted(waiting)) {
             waiting.open_edges = waiting.open_edges.saturating_sub(1);
             waiting.is_taken |= is_taken;
             waiting.is_broken |= is_broken;
@@ -207,6 +212,27 @@ pub(in crate::workflow) fn passes(how: Release<'_>, kind: EdgeKind, source: &Ste
     // A handler runs because something failed, whatever else it waits for.
     let counts = kind == EdgeKind::Failure || target.role != Role::Handler;
     (is_taken && counts, is_broken)
+}
+
+/// Tells those that wait for the step run at `slot` and were not reached how it ended, if it has: their edges are counted
+/// anew. How it ended follows from its state.
+pub(super) fn release_again(run: &mut impl RunMut, slot: usize) {
+    let workflow = run.workflow().clone();
+    let Some((state, step)) =
+        run.step_at(slot).and_then(|state| Some((state, workflow.steps().get(state.position())?)))
+    else {
+        return;
+    };
+    let tolerant = workflow.at(state.position()).is_some_and(|(_, scope)| scope.tolerant);
+    let is_open = match state.status {
+        // Such a failure ends the whole block: nobody waits for it any more.
+        StepStatus::Failed | StepStatus::TimedOut => !(step.handled || step.continue_on_error || tolerant),
+        StepStatus::Cancelled => true,
+        _ => false,
+    };
+    let taken = taken(state);
+    let Some(how) = how_ended(step, state, &taken).filter(|_| !is_open) else { return };
+    release_to(run, slot, how, |waiting| !waiting.is_reached());
 }
 
 fn write_context(run: &mut impl RunMut, position: usize, output: &Output) {

@@ -111,6 +111,9 @@ pub(in crate::workflow) struct RunCore {
     pub(in crate::workflow) children: u32,
     /// Events folded in.
     pub(in crate::workflow) seq: u64,
+    /// Digests of the definitions that it was under before, each once: its events are folded under them.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub(in crate::workflow) past: Arc<[Arc<str>]>,
 }
 
 /// Signals that arrived and that no step has taken yet.

@@ -13,14 +13,14 @@ use crate::{
     job::{Failure, Priority, RunId, StepRunId, TenantId},
     value::Value,
     workflow::{
-        Cause, Origin, ParentRun, RestoredState, StoredEvent, Workflow,
+        Cause, Origin, ParentRun, RestoredState, RunEvent, StoredEvent, Workflow,
         definition::{FINALLY, MAIN},
         draft::Changes,
         fold::{self, RunMut},
     },
 };
 
-/// A run: the fold of its events over the definition that it pinned.
+/// A run: the fold of its events, each over the definition that the run was under.
 #[derive(Clone, Debug)]
 pub struct Run {
     pub(in crate::workflow) workflow: Arc<Workflow>,
@@ -87,15 +87,34 @@ impl Run {
         run
     }
 
-    /// Folds one stored event in. The head moves by one.
+    /// Folds one stored event in. The head moves by one. An event that moves the run onto another definition is folded in
+    /// by [`apply_under`](Self::apply_under), which is given that one.
     pub fn apply(&mut self, stored: &StoredEvent) {
         fold::evolve(self, stored.at, &stored.event);
         self.head += 1;
     }
 
+    /// Folds in one stored event that may have moved the run onto another definition, which `definition` then is. `false`
+    /// when the definition is not the one of the event, or does not hold what the run has begun: nothing is folded in.
+    pub fn apply_under(&mut self, stored: &StoredEvent, definition: Arc<Workflow>) -> bool {
+        let RunEvent::RunMigrated { to, .. } = &stored.event else {
+            self.apply(stored);
+            return true;
+        };
+        let moved = (*to == *definition.digest()).then(|| fold::moved(self, &definition, stored.at)).flatten();
+        let is_moved = moved.is_some();
+        if let Some(moved) = moved {
+            *self = moved;
+        }
+        is_moved
+    }
+
     /// Takes over what a decision folded in already: the same as applying its events one by one.
     pub(crate) fn adopt(&mut self, changes: Changes) {
-        let Changes { core, steps, new_steps, blocks, new_blocks, events } = changes;
+        let Changes { moved, core, steps, new_steps, blocks, new_blocks, events } = changes;
+        if let Some(moved) = moved {
+            *self = *moved;
+        }
         self.core = core;
         for (slot, step) in steps {
             let Some(old) = self.steps.get_mut(slot) else { continue };
@@ -122,10 +141,16 @@ impl Run {
         }
     }
 
-    /// The definition that the run pinned.
+    /// The definition that the run is under: the one that it started on, or the one that it was last moved onto.
     #[must_use]
     pub const fn workflow(&self) -> &Arc<Workflow> {
         &self.workflow
+    }
+
+    /// Digests of the definitions that it was under before, each once.
+    #[must_use]
+    pub fn past_definitions(&self) -> &[Arc<str>] {
+        &self.core.past
     }
 
     /// Its id; `None` before it started.
@@ -368,16 +393,20 @@ impl Run {
         if owned.steps.len() < Self::new(workflow.clone()).steps.len() || !owned.steps.iter().all(known) {
             return Err(serde::de::Error::custom("the snapshot is of another workflow"));
         }
-        let mut run = Self {
-            workflow,
-            core: owned.core,
-            steps: owned.steps,
-            blocks: owned.blocks,
-            head: owned.head,
-            index: Index::default(),
-        };
+        Ok(Self::laid_out(workflow, owned.core, owned.steps, owned.blocks, owned.head))
+    }
+
+    /// A run of which everything is known but what follows from its step runs.
+    pub(in crate::workflow) fn laid_out(
+        workflow: Arc<Workflow>,
+        core: RunCore,
+        steps: Vec<StepRun>,
+        blocks: Vec<Block>,
+        head: u64,
+    ) -> Self {
+        let mut run = Self { workflow, core, steps, blocks, head, index: Index::default() };
         run.index_all();
-        Ok(run)
+        run
     }
 
     fn index_all(&mut self) {

@@ -188,6 +188,11 @@ impl StepRun {
         self.position as usize
     }
 
+    /// Whether the run has come to it: it began, was skipped, or waits for its next try.
+    pub(in crate::workflow) const fn is_reached(&self) -> bool {
+        !matches!(self.status, StepStatus::Pending) || self.attempts > 0 || self.due_at.is_some()
+    }
+
     /// Whether it is under way: begun and not ended.
     #[must_use]
     pub const fn is_active(&self) -> bool {

@@ -7,6 +7,7 @@ use super::*;
 
 mod failures;
 mod kinds;
+mod migration;
 mod properties;
 use crate::{
     job::{Answer, Facts, JobId, JobInput, JobResult, JobState, JobStatusReport, Output, RunId, StepRunId},
@@ -125,11 +126,24 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).expect("in range")
 }
 
+/// Folds `event` in, under the definition that it may move the run onto.
+fn under(run: &mut Run, event: &StoredEvent, definitions: &[Arc<Workflow>]) {
+    match event.event.migrates_to() {
+        None => run.apply(event),
+        Some(digest) => {
+            let definition = definitions.iter().find(|definition| definition.digest() == digest).expect("it is known");
+            assert!(run.apply_under(event, definition.clone()), "it moves");
+        }
+    }
+}
+
 /// A run that is driven by hand: what a test feeds it is all that happens.
 struct Driver {
     policy: Arc<dyn PolicySnapshot>,
     routes: Routes,
     run: Run,
+    /// Those that the run was under, the last one last.
+    definitions: Vec<Arc<Workflow>>,
     log: Vec<StoredEvent>,
     effects: Vec<RunEffect>,
     records: Vec<Records>,
@@ -141,12 +155,20 @@ impl Driver {
     }
 
     fn start_as(yaml: &str, input: Value, dry_run: bool) -> Self {
+        Self::start_with(fixed(Outcome::Allow).snapshot(), yaml, input, dry_run)
+    }
+
+    fn start_under(policy: Arc<dyn PolicySnapshot>, yaml: &str, input: Value) -> Self {
+        Self::start_with(policy, yaml, input, false)
+    }
+
+    fn start_with(policy: Arc<dyn PolicySnapshot>, yaml: &str, input: Value, dry_run: bool) -> Self {
         let workflow = Arc::new(Workflow::parse("flow.yaml", yaml).expect("a legal workflow"));
-        let policy = fixed(Outcome::Allow).snapshot();
         let mut driver = Self {
             policy,
             routes: Routes::open(),
             run: Run::new(workflow.clone()),
+            definitions: vec![workflow.clone()],
             log: Vec::new(),
             effects: Vec::new(),
             records: Vec::new(),
@@ -174,7 +196,9 @@ impl Driver {
     fn fold(&mut self, transition: Transition) {
         let mut adopted = self.run.clone();
         adopted.adopt(*transition.changes);
-        self.run.replay(&transition.events);
+        for event in &transition.events {
+            under(&mut self.run, event, &self.definitions);
+        }
         assert_eq!(adopted, self.run, "what a decision folded is not the fold of its events");
         assert_eq!(adopted.next_due(), self.run.next_due(), "the timers of both differ");
         self.log.extend(transition.events);
@@ -183,10 +207,10 @@ impl Driver {
             self.records.push(transition.records);
         }
         // Recovery folds the same events from what was stored.
-        let mut again = Run::new(self.run.workflow().clone());
+        let mut again = Run::new(self.definitions.first().expect("it started on one").clone());
         for event in &self.log {
             let text = serde_json::to_vec(event).expect("JSON");
-            again.apply(&serde_json::from_slice(&text).expect("readable"));
+            under(&mut again, &serde_json::from_slice(&text).expect("readable"), &self.definitions);
         }
         assert_eq!(again, self.run, "replaying the stored events gives another state");
         let snapshot = self.run.to_snapshot().expect("JSON");

@@ -153,6 +153,8 @@ pub(crate) enum Workflow {
         #[arg(long, value_name = "VERSION")]
         version: Option<String>,
     },
+    /// Move the live runs of a workflow onto another version, each that can; say of the others what is in the way.
+    Migrate(MigrateAll),
     /// Make an older version current again, as a new version, and print its number.
     Rollback {
         /// The workflow.
@@ -203,6 +205,8 @@ pub(crate) enum Run {
         #[arg(long, value_name = "VERSION")]
         version: Option<String>,
     },
+    /// Move a run that is under way onto another version, where it goes on. Exits with 1 when something is in the way.
+    Migrate(Migrate),
     /// Start a run that goes on from another one, and print its id. What ended well is kept.
     Rerun(Rerun),
     /// Show why a run is not further, and what to do about it.
@@ -339,6 +343,48 @@ pub(crate) struct RunFilter {
     /// Where to go on, as the list before said.
     #[arg(long)]
     pub(crate) cursor: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// The run.
+    pub(crate) id: String,
+    /// The version, by number or digest; the current one unless told.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) version: Option<String>,
+    /// Only while the run has as many events, as `--dry-run` showed.
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) at: Option<u64>,
+    /// Why, for the timeline.
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
+    /// Only say whether it can move.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateAll {
+    /// The workflow.
+    pub(crate) id: String,
+    /// The version that they move onto, by number or digest; the current one unless told.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) to: Option<String>,
+    /// Only runs that are under this version.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) from: Option<String>,
+    /// Only runs in this state; may be repeated.
+    #[arg(long)]
+    pub(crate) status: Vec<String>,
+    /// Only runs with this label; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// Why, for the timelines.
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
+    /// Only say which of them can move.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Ages are whole numbers with a unit: `90s`, `15m`, `12h`, `30d`, `8w`.

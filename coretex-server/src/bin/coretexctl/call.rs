@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{Approval, Command, Dlq, Job, Question, Run, Worker, Workflow},
-    definitions, groups, history, plan,
+    definitions, groups, history, migrations, plan,
     print::{Table, pretty, text},
     schedules, steps, triggers, watch, why,
 };
@@ -103,6 +103,7 @@ async fn workflow(client: &Client, verb: Workflow, json: bool) -> anyhow::Result
         Workflow::Plan { workflow, input, version } => {
             plan::plan(client, &workflow, input.as_deref(), version, json).await?;
         }
+        Workflow::Migrate(migrate) => migrations::all(client, migrate, json).await?,
         Workflow::Rollback { id, version, note } => {
             let path = format!("/api/v1/workflows/{}/rollback", part(&id));
             let answer = client.post(&path, Sent::json(&json!({"version": version, "note": note}))).await?;
@@ -176,6 +177,7 @@ async fn run(client: &Client, verb: Run, json: bool) -> anyhow::Result<ExitCode>
             let answer = client.post(&path, Sent::json(&json!({"version": version}))).await?;
             show(&answer, json, || println!("{}", text(&answer, "run_id")));
         }
+        Run::Migrate(migrate) => return migrations::run(client, migrate, json).await,
         Run::Rerun(rerun) => return history::rerun(client, rerun, json).await,
         Run::Why { id } => why::why(client, &id, json).await?,
         Run::State { id, at } => history::state(client, &id, at, json).await?,

@@ -8,6 +8,7 @@ mod definitions;
 mod expr;
 mod groups;
 mod history;
+mod migrations;
 mod plan;
 mod print;
 mod schedules;
