@@ -141,11 +141,19 @@ impl Driver {
     }
 
     fn start_as(yaml: &str, input: Value, dry_run: bool) -> Self {
+        Self::start_under(yaml, input, dry_run, Routes::open())
+    }
+
+    fn start_with(yaml: &str, input: Value, routes: Routes) -> Self {
+        Self::start_under(yaml, input, false, routes)
+    }
+
+    fn start_under(yaml: &str, input: Value, dry_run: bool, routes: Routes) -> Self {
         let workflow = Arc::new(Workflow::parse("flow.yaml", yaml).expect("a legal workflow"));
         let policy = fixed(Outcome::Allow).snapshot();
         let mut driver = Self {
             policy,
-            routes: Routes::open(),
+            routes,
             run: Run::new(workflow.clone()),
             log: Vec::new(),
             effects: Vec::new(),
