@@ -91,7 +91,7 @@
 //! | [`plane`] | the pure composition of both |
 //! | [`schedule`] | when the clock starts a workflow; cron, time zones, overlapping and missed times |
 //! | [`trigger`] | events that are gathered until they start one run |
-//! | [`scheduler`] | topics and pools |
+//! | [`scheduler`] | topics, pools, workers, queues, limits: which worker gets which job |
 //! | [`policy`] | request, decision, constraints; a fixed policy |
 //! | [`governance`] | principals, references to secrets |
 //! | [`value`] | JSON values, expressions, templates, schemas, limits |

@@ -9,7 +9,7 @@ use coretex_core::{
     governance::Principal,
     ports::{BlobError, Bus, Clock, PolicyEngine, StoreError, SystemClock, memory::MemoryBus},
     runtime::{ControlPlane, PlaneError},
-    scheduler::{Routes, RoutesError},
+    scheduler::{ConfigError, Routes, Timeouts},
     workflow::{DefinitionError, Workflow},
 };
 use coretex_store::{blobs::FileBlobs, embedded::EmbeddedStore};
@@ -33,6 +33,7 @@ pub struct Platform {
     policy: Arc<dyn PolicyEngine>,
     bus: Option<Arc<dyn Bus>>,
     routes: Routes,
+    timeouts: Option<Timeouts>,
     definitions: Vec<Workflow>,
 }
 
@@ -51,7 +52,7 @@ pub enum OpenError {
     Plane(#[from] PlaneError),
     /// A pools document cannot be used.
     #[error(transparent)]
-    Pools(#[from] RoutesError),
+    Pools(#[from] ConfigError),
     /// A workflow cannot be used.
     #[error(transparent)]
     Workflow(#[from] DefinitionError),
@@ -83,7 +84,14 @@ impl OpenError {
 impl Platform {
     /// A platform on the directory `data`, which is made if it is missing, whose jobs `policy` judges.
     pub fn new(data: impl Into<PathBuf>, policy: impl PolicyEngine) -> Self {
-        Self { data: data.into(), policy: Arc::new(policy), bus: None, routes: Routes::open(), definitions: Vec::new() }
+        Self {
+            data: data.into(),
+            policy: Arc::new(policy),
+            bus: None,
+            routes: Routes::open(),
+            timeouts: None,
+            definitions: Vec::new(),
+        }
     }
 
     /// Talks to workers over `bus`; over one of its own in this process unless told.
@@ -105,6 +113,15 @@ impl Platform {
     pub fn pools_file(self, path: &Path) -> Result<Self, OpenError> {
         let routes = Routes::parse(&path.display().to_string(), &read(path)?)?;
         Ok(self.routes(routes))
+    }
+
+    /// Takes timeouts and retries from a `timeouts.yaml`, for what does not say its own.
+    ///
+    /// # Errors
+    /// When the file cannot be read or used.
+    pub fn timeouts_file(mut self, path: &Path) -> Result<Self, OpenError> {
+        self.timeouts = Some(Timeouts::parse(&path.display().to_string(), &read(path)?)?);
+        Ok(self)
     }
 
     /// Stores a definition at the start, in place of an older one under its id.
@@ -146,7 +163,11 @@ impl Platform {
         let bus = self.bus.unwrap_or_else(|| Arc::new(MemoryBus::new(clock.clone())));
         tracing::debug!("opened the blobs");
         let builder = ControlPlane::builder_shared(self.policy).store(Arc::new(store)).blobs(Arc::new(blobs)).bus(bus);
-        let plane = builder.clock(clock).routes(self.routes).start().await?;
+        let routes = match self.timeouts {
+            Some(timeouts) => self.routes.with_timeouts(timeouts),
+            None => self.routes,
+        };
+        let plane = builder.clock(clock).routes(routes).start().await?;
         tracing::debug!(resumed = plane.recovery().resumed, "started the control plane");
         for workflow in self.definitions {
             let owner = Principal::service("coretex").for_tenant(workflow.tenant().clone());

@@ -313,7 +313,7 @@ fn proceed(
 fn dispatch(spec: &Arc<JobSpec>, decision: Decision, facts: &Facts<'_>, moves: &mut Moves) {
     match facts.routes.route(&spec.topic, &spec.meta.requires) {
         Ok(pool) => {
-            let timeout = spec.timeout.unwrap_or(facts.default_job_timeout);
+            let timeout = facts.routes.attempt_timeout(spec).unwrap_or(facts.default_job_timeout);
             let limit = decision.constraints.as_ref().and_then(|c| c.budgets.as_ref()).map_or(0, |b| b.max_runtime_ms);
             let timeout = if limit > 0 { timeout.min(Duration::from_millis(limit)) } else { timeout };
             let deadline_at = job_after(facts.now, timeout);

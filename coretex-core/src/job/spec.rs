@@ -35,6 +35,16 @@ impl Priority {
         }
     }
 
+    /// The established name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Interactive => "interactive",
+            Self::Critical => "critical",
+        }
+    }
+
     /// The number on the wire.
     #[must_use]
     pub const fn wire(self) -> i32 {

@@ -6,7 +6,7 @@ use super::Machine;
 use crate::{
     job::{Failure, codes, job_after},
     value::Value,
-    workflow::{OnExhausted, RetrySpec, RunEvent, fold::RunMut},
+    workflow::{OnExhausted, RetrySpec, RunEvent, StepKind, fold::RunMut},
 };
 
 impl Machine<'_> {
@@ -64,7 +64,9 @@ impl Machine<'_> {
     /// Schedules another try after `failure`, or lets an operator say how the step goes on. `false` when it has failed
     /// for good. `limit` lowers the tries that the step allows.
     pub(super) fn try_again(&mut self, slot: usize, failure: &Failure, limit: Option<u32>) -> bool {
-        let Some(retry) = self.step(slot).and_then(|step| step.retry.as_ref()) else { return false };
+        let told = self.told_retry(slot);
+        let own = self.step(slot).and_then(|step| step.retry.as_ref());
+        let Some(retry) = own.or(told.as_ref()) else { return false };
         let Some(state) = self.draft.step_at(slot) else { return false };
         let attempts = state.attempts.saturating_sub(state.forgiven);
         let may_help = failure.retryable && !retry.non_retryable.iter().any(|code| **code == *failure.code);
@@ -82,6 +84,14 @@ impl Machine<'_> {
             return true;
         }
         false
+    }
+
+    /// What `timeouts.yaml` says for a job step that has no `retry` of its own.
+    fn told_retry(&self, slot: usize) -> Option<RetrySpec> {
+        let step = self.step(slot).filter(|step| step.retry.is_none())?;
+        let StepKind::Job { topic, .. } = &step.kind else { return None };
+        let told = self.facts.routes.timeouts().attempt(topic.as_str(), Some(self.workflow.id().as_str()));
+        Some(RetrySpec { max_retries: told.max_retries?, ..RetrySpec::default() })
     }
 }
 

@@ -82,7 +82,7 @@ pub fn start(workflow: &Arc<Workflow>, start: StartRun, facts: &Facts<'_>) -> Re
     let slot = slot.map_err(|error| Rejected::ConcurrencyKey(error.to_string()))?;
     let queued = start.queued && slot.is_some();
     let memory_id = text("memory_id").map_or_else(|| format!("run:{}", start.id).into(), Arc::from);
-    let own = workflow.timeout().map(|timeout| job_after(facts.now, timeout));
+    let own = total_timeout(workflow, facts).map(|timeout| job_after(facts.now, timeout));
     let (origin, state) = start.restored.unzip();
     let state = state.flatten();
     let empty = Run::new(workflow.clone());
@@ -117,13 +117,18 @@ pub fn start(workflow: &Arc<Workflow>, start: StartRun, facts: &Facts<'_>) -> Re
     Ok(machine.finish())
 }
 
+/// The longest time of a run: its definition's, or else what `timeouts.yaml` says about the workflow.
+fn total_timeout(workflow: &Workflow, facts: &Facts<'_>) -> Option<std::time::Duration> {
+    workflow.timeout().or_else(|| facts.routes.timeouts().workflow(workflow.id().as_str()).total_timeout)
+}
+
 impl Machine<'_> {
     /// It has waited long enough. One that does not wait is not concerned.
     pub(super) fn take_admission(&mut self) {
         if !self.draft.core().queued || self.is_over() {
             return;
         }
-        let own = self.workflow.timeout().map(|timeout| job_after(self.facts.now, timeout));
+        let own = total_timeout(self.workflow, self.facts).map(|timeout| job_after(self.facts.now, timeout));
         let deadline_at = own.into_iter().chain(self.draft.core().deadline_at).min();
         self.record(RunEvent::RunAdmitted { deadline_at });
         self.resume();

@@ -224,14 +224,14 @@ pub(super) fn release_again(run: &mut impl RunMut, slot: usize) {
         return;
     };
     let tolerant = workflow.at(state.position()).is_some_and(|(_, scope)| scope.tolerant);
-    let is_open = match state.status {
+    let ends_block = match state.status {
         // Such a failure ends the whole block: nobody waits for it any more.
         StepStatus::Failed | StepStatus::TimedOut => !(step.handled || step.continue_on_error || tolerant),
         StepStatus::Cancelled => true,
         _ => false,
     };
     let taken = taken(state);
-    let Some(how) = how_ended(step, state, &taken).filter(|_| !is_open) else { return };
+    let Some(how) = how_ended(step, state, &taken).filter(|_| !ends_block) else { return };
     release_to(run, slot, how, |waiting| !waiting.is_reached());
 }
 

@@ -186,6 +186,23 @@ fn an_output_that_is_not_taken_may_wait_for_an_operator() {
 }
 
 #[test]
+fn w4_timeouts_yaml_gives_retries_and_times_to_what_does_not_say_its_own() {
+    let timeouts = crate::scheduler::Timeouts::parse(
+        "timeouts.yaml",
+        "topics: {job.a: {timeout_seconds: 5, max_retries: 1}}\nworkflows: {w: {total_timeout_seconds: 60, child_timeout_seconds: 7}}",
+    );
+    let yaml = "id: w\nsteps:\n  a: {topic: job.a}\n  b: {topic: job.b}\n  c: {topic: job.a, timeout_sec: 3, retry: {max_retries: 0}}\n";
+    let mut run = Driver::start_with(yaml, json!({}), Routes::open().with_timeouts(timeouts.expect("legal")));
+    assert_eq!(run.run.deadline_at(), Some(at(60)), "the run");
+    let due = |run: &Driver, step: &str| run.run.step(step).and_then(|step| step.job.as_ref()?.due_at);
+    assert_eq!((due(&run, "a"), due(&run, "b"), due(&run, "c")), (Some(at(5)), Some(at(7)), Some(at(3))));
+    run.finish(1, "r1:a@1", busy());
+    assert_eq!(run.status("a"), StepStatus::Pending, "it is tried once more");
+    run.feed(2, RunInput::Tick).finish(2, "r1:a@2", busy());
+    assert_eq!(run.status("a"), StepStatus::Failed, "and once only");
+}
+
+#[test]
 fn codes_that_no_retry_mends_fail_at_once() {
     let mut run = Driver::start(
         "id: w\nsteps:\n  a: {topic: job.a, retry: {max_retries: 5, non_retryable: [busy]}}\n",

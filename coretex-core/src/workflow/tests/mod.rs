@@ -155,18 +155,22 @@ impl Driver {
     }
 
     fn start_as(yaml: &str, input: Value, dry_run: bool) -> Self {
-        Self::start_with(fixed(Outcome::Allow).snapshot(), yaml, input, dry_run)
+        Self::begin(fixed(Outcome::Allow).snapshot(), yaml, input, dry_run, Routes::open())
     }
 
     fn start_under(policy: Arc<dyn PolicySnapshot>, yaml: &str, input: Value) -> Self {
-        Self::start_with(policy, yaml, input, false)
+        Self::begin(policy, yaml, input, false, Routes::open())
     }
 
-    fn start_with(policy: Arc<dyn PolicySnapshot>, yaml: &str, input: Value, dry_run: bool) -> Self {
+    fn start_with(yaml: &str, input: Value, routes: Routes) -> Self {
+        Self::begin(fixed(Outcome::Allow).snapshot(), yaml, input, false, routes)
+    }
+
+    fn begin(policy: Arc<dyn PolicySnapshot>, yaml: &str, input: Value, dry_run: bool, routes: Routes) -> Self {
         let workflow = Arc::new(Workflow::parse("flow.yaml", yaml).expect("a legal workflow"));
         let mut driver = Self {
             policy,
-            routes: Routes::open(),
+            routes,
             run: Run::new(workflow.clone()),
             definitions: vec![workflow.clone()],
             log: Vec::new(),

@@ -23,6 +23,9 @@ struct Common {
     /// Which workers serve which topics; without it every topic goes to the pool `default`.
     #[arg(long, value_name = "FILE")]
     pools: Option<PathBuf>,
+    /// How long attempts and runs may take, and how often they are tried again, where they do not say so themselves.
+    #[arg(long, value_name = "FILE")]
+    timeouts: Option<PathBuf>,
     /// What may run: policy files, judged together.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     policy: Vec<PathBuf>,
@@ -105,6 +108,9 @@ async fn run(
     let mut platform = Platform::new(data, policy).bus(bus.clone());
     if let Some(pools) = &common.pools {
         platform = platform.pools_file(pools)?;
+    }
+    if let Some(timeouts) = &common.timeouts {
+        platform = platform.timeouts_file(timeouts)?;
     }
     if let Some(directory) = &common.workflows {
         platform = platform.workflows_in(directory)?;
