@@ -22,9 +22,15 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `dev --demo-workers` on `data`, without waiting for it.
     pub(crate) fn spawn(data: &Path) -> Self {
+        Self::spawn_with(data, &[])
+    }
+
+    /// As [`Server::spawn`], with more arguments.
+    pub(crate) fn spawn_with(data: &Path, more: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_coretex-server"))
             .args(["dev", "--demo-workers", "--http-addr", "127.0.0.1:0", "--data-dir"])
             .arg(data)
+            .args(more)
             .env("CORETEX_API_KEY", KEY)
             .env("CORETEX_LOG", "error")
             .stdout(Stdio::piped())
