@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+#[cfg(feature = "script")]
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::redact::Redactor;
@@ -10,6 +11,7 @@ use super::redact::Redactor;
 pub(crate) const TAIL: usize = 2048;
 
 /// Reads to the end, or to one byte beyond `max`: then `None`.
+#[cfg(feature = "script")]
 pub(crate) async fn read_all(from: impl AsyncRead + Unpin, max: usize) -> std::io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     from.take(u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1)).read_to_end(&mut bytes).await?;
@@ -39,7 +41,8 @@ impl Tail {
         }
     }
 
-    #[cfg_attr(not(feature = "script"), expect(dead_code, reason = "containers push frames"))]
+    /// Reads a stream to its end.
+    #[cfg(feature = "script")]
     pub(crate) async fn drain(&mut self, mut from: impl AsyncRead + Unpin) -> std::io::Result<()> {
         let mut buffer = vec![0; 8192];
         loop {

@@ -29,6 +29,7 @@ impl Call {
         Self { job, scope, limits, redactor, grace, stop_at }
     }
 
+    #[cfg(feature = "client")]
     pub(crate) fn now(&self) -> Timestamp {
         self.job.0.shared.clock.now()
     }
@@ -54,6 +55,7 @@ impl Call {
     }
 
     /// Runs `work` until it ends or the job has to stop; then it is dropped where it is.
+    #[cfg(feature = "client")]
     pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, JobError>>) -> Result<T, JobError> {
         tokio::select! {
             biased;

@@ -31,6 +31,7 @@ impl ExitCodes {
     }
 
     /// Whether the document says what `code` means.
+    #[cfg(feature = "container")]
     pub(crate) fn names(&self, code: i64) -> bool {
         self.0.contains_key(&code)
     }

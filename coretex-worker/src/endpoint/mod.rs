@@ -56,7 +56,7 @@
 
 mod admit;
 mod answer;
-#[cfg(any(feature = "script", feature = "container", feature = "http"))]
+#[cfg(any(feature = "script", feature = "container"))]
 mod bound;
 mod call;
 mod constraint;

@@ -27,3 +27,5 @@ mod script_limits;
 mod server;
 #[cfg(feature = "http")]
 mod ssrf;
+#[cfg(feature = "http")]
+mod tls;

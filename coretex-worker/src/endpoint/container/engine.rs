@@ -1,10 +1,6 @@
 //! The engine's API over its socket: the few calls that a job needs.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use coretex_core::value::Value;
@@ -29,8 +25,8 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(socket: &PathBuf) -> Self {
-        Self { socket: socket.as_path().into() }
+    pub(super) fn new(socket: &Path) -> Self {
+        Self { socket: socket.into() }
     }
 
     pub(super) async fn create(&self, name: &str, request: &Value) -> Result<(), JobError> {

@@ -212,9 +212,9 @@ impl Container {
                 "Binds": [format!("{path}/input.json:/coretex/input.json:ro"), format!("{path}/out:/coretex/out:rw")],
                 "Ulimits": [
                     limit("nofile", spec.open_files),
-                    limit("nproc", 1000),
+                    limit("nproc", spec.processes.max(1000)),
                     limit("core", 0),
-                    limit("fsize", u64::try_from(call.limits.max_output_bytes).unwrap_or(u64::MAX)),
+                    limit("fsize", spec.tmp_bytes.max(u64::try_from(call.limits.max_output_bytes).unwrap_or(u64::MAX))),
                 ],
                 "LogConfig": { "Type": "json-file", "Config": {} },
                 "RestartPolicy": { "Name": "no" },

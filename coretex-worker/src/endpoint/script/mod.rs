@@ -104,7 +104,7 @@ pub(crate) fn build(
 fn limits(limits: &ScriptLimits, timeout_sec: u64) -> Vec<OsString> {
     let cpu = limits.cpu_sec.unwrap_or(timeout_sec);
     let always = [
-        format!("--core={}", 0),
+        "--core=0".to_owned(),
         format!("--cpu={cpu}:{}", cpu.saturating_add(1)),
         format!("--nofile={}", limits.open_files),
         format!("--fsize={}", limits.file_bytes),
@@ -196,8 +196,8 @@ impl Script {
                 let stdout = answer::read(&stdout, self.stdout == TextOrJson::Json, "the standard output")?;
                 Ok(json!({ "exit_code": 0, "stdout": stdout, "stderr": stderr }))
             }
-            // `prlimit` answers so when it cannot become the program.
-            Exit::Code(code @ (126 | 127)) if !self.exit_codes.names(code) => {
+            // `prlimit` answers so when it cannot become the program; a shell does when a command of its own is missing.
+            Exit::Code(126 | 127) if stderr.starts_with("prlimit: failed to execute") => {
                 Err(JobError::fatal("script_not_started", format!("the program does not start: {stderr}")))
             }
             Exit::Code(code) => Err(self.exit_codes.error(code, "script_failed", &stderr)),
