@@ -51,6 +51,41 @@ fn scripts_do_the_steps_of_a_workflow() {
 }
 
 #[test]
+fn what_policy_demands_of_a_sandbox_refuses_a_script() {
+    let data = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = data.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let ran = data.path().join("ran");
+    let endpoints = file(
+        "endpoints.yaml",
+        &format!(
+            "endpoints: {{ e: {{ topics: [job.x.y], script: {{ argv: [/usr/bin/touch, {}] }} }} }}",
+            ran.display()
+        ),
+    );
+    let policy = "
+rules:
+  - id: boxed
+    match: { topics: ['job.x.*'] }
+    decision: allow_with_constraints
+    constraints: { sandbox: { isolated: true } }
+";
+    let policy = file("policy.yaml", policy);
+    let workflow = file("x.yaml", "id: x\nsteps: { only: { topic: job.x.y } }\n");
+    let state = data.path().join("state");
+    let server = Server::spawn_with(&state, &["--endpoints", &endpoints, "--policy", &policy]).ready();
+    server.ctl(&["workflow", "create", &workflow]).ok();
+    let run = server.ctl(&["runs", "start", "x"]).ok();
+    let shown = server.ctl(&["runs", "watch", &run]).fails(3);
+    let why = server.ctl(&["runs", "get", &run, "--json"]).ok();
+    assert!(why.contains("constraint_unsupported") && why.contains("sandbox=isolated"), "{shown}\n{why}");
+    assert!(!ran.exists());
+}
+
+#[test]
 fn a_document_that_cannot_be_used_stops_the_server_with_all_its_problems() {
     let data = tempfile::tempdir().unwrap();
     let endpoints = data.path().join("endpoints.yaml");
