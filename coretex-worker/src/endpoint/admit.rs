@@ -14,9 +14,9 @@ use crate::{extract::JobContext, job_error::JobError};
 /// What an endpoint offers: measured against each job.
 #[derive(Clone, Debug)]
 pub(crate) struct Offer {
-    /// What the runner enforces.
+    /// What the runner enforces when a job's constraints ask for it.
     pub(crate) enforced: Profile,
-    /// What the worker advertises, lower case.
+    /// What the worker advertises, lower case: what is enforced for every job.
     pub(crate) capabilities: BTreeSet<String>,
     pub(crate) timeout: Duration,
     pub(crate) max_output_bytes: usize,

@@ -17,7 +17,8 @@ pub(crate) struct Call {
     pub(crate) scope: JobScope,
     pub(crate) limits: Limits,
     pub(crate) redactor: Redactor,
-    /// How long what was asked to stop may take to do so.
+    /// How long what was asked to stop may take to do so. A request is dropped at once.
+    #[cfg_attr(not(any(feature = "script", feature = "container")), expect(dead_code, reason = "one shape for all"))]
     pub(crate) grace: Duration,
     stop_at: Option<Timestamp>,
 }

@@ -13,7 +13,7 @@ use super::{
     admit::Offer,
     kind::{self, Built},
     problem::{EndpointsError, Problems},
-    profile::Profile,
+    profile::{Network, Profile},
     runner::Endpoint,
     secret::SecretRef,
     spec::{EndpointSpec, KindSpec},
@@ -194,7 +194,7 @@ fn build(
     let main = built.as_ref().map_or("${answer}", |built| built.main);
     let source = spec.output.clone().unwrap_or_else(|| Value::from(main));
     let output = compiler.output(&format!("{place}.output"), &source);
-    let Built { runner, mut enforced, .. } = built?;
+    let Built { runner, mut enforced, judges_hosts, .. } = built?;
     enforced.tools = spec.tools.as_ref().map(|tools| tools.iter().cloned().collect());
     let mut capabilities: BTreeSet<String> = enforced.capabilities().into_iter().collect();
     if let Some(profile) = &spec.profile {
@@ -213,6 +213,9 @@ fn build(
                 capabilities.insert(format!("profile={}", profile.to_lowercase()));
             }
         }
+    }
+    if judges_hosts {
+        enforced.network = enforced.network.max(Some(Network::EgressAllowlist));
     }
     let offer = Offer {
         enforced,

@@ -14,8 +14,10 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) runner: Arc<dyn Runner>,
-    /// What it enforces, tools aside.
+    /// What it enforces for every job, tools aside.
     pub(crate) enforced: Profile,
+    /// It keeps to the list of hosts that a job's constraints give, whether or not it has one of its own.
+    pub(crate) judges_hosts: bool,
     /// The main part of its answer: the output unless the document says otherwise.
     pub(crate) main: &'static str,
 }

@@ -25,6 +25,7 @@ impl Redactor {
     }
 
     /// The length of the longest value in bytes.
+    #[cfg(any(feature = "script", feature = "container"))]
     pub(crate) fn longest(&self) -> usize {
         self.0.first().map_or(0, |secret| secret.expose().len())
     }
@@ -72,6 +73,5 @@ mod tests {
         let value = json!({"a abcd": ["xabcdefghy", 123456, 7, null, true], "n": -1234567});
         let expected = json!({"a <redacted>": ["x<redacted>y", "<redacted>", 7, null, true], "n": "<redacted>"});
         assert_eq!(redactor.value(value), expected);
-        assert_eq!(redactor.longest(), 8);
     }
 }

@@ -180,6 +180,9 @@ pub struct HttpSpec {
     /// Redirects that are followed; 3 unless told, 10 at most.
     #[serde(default = "defaults::redirects")]
     pub max_redirects: u8,
+    /// The only hosts that are reached, redirects included, such as `api.example.org` or `*.example.org`; any unless told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_hosts: Option<Vec<String>>,
     /// Addresses that are reached although they are not public, as networks such as `10.1.0.0/16`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_addresses: Vec<String>,

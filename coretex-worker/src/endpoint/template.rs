@@ -30,6 +30,7 @@ impl<'a> Compiler<'a> {
         self.problems.note(place, text);
     }
 
+    #[cfg(any(feature = "script", feature = "container"))]
     pub(crate) fn problems(&mut self) -> &mut Problems {
         self.problems
     }

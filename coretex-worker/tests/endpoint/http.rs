@@ -1,6 +1,7 @@
 //! HTTP endpoints against servers of this machine.
 
 use coretex_core::protocol::JobStatus;
+use coretex_worker::endpoint::{Endpoints, Host};
 use serde_json::{Value, json};
 
 use crate::{
@@ -226,6 +227,29 @@ async fn hosts_that_a_constraint_does_not_list_are_refused() {
     assert!(redirecting.seen().is_empty());
     rig.ask(listing("127.0.0.1"), json!(null)).await.failed(JobStatus::FailedFatal, "http_address_refused");
     assert_eq!((redirecting.seen().len(), server.seen().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn an_endpoint_with_a_list_of_hosts_keeps_to_it_and_says_so() {
+    let server = Server::start(echo).await;
+    let port = server.address.port();
+    let away = server.url("/").replace("127.0.0.1", "127.0.0.2");
+    let redirecting = Server::start(move |_| reply(302, &[("location", &away)], "")).await;
+    let http = |hosts: &str| format!("      url: '${{input}}'\n      allow_hosts: {hosts}");
+    let document = endpoint(&http("[127.0.0.1]"), "");
+    let mut rig = Rig::start(&document).await;
+    assert_eq!(rig.run(json!(server.url("/x"))).await.output()["line"], json!("POST /x HTTP/1.1"));
+    for url in [format!("http://127.0.0.2:{port}/"), redirecting.url("/"), "http://example.org/".to_owned()] {
+        rig.run(json!(url)).await.failed(JobStatus::FailedFatal, "http_address_refused");
+    }
+    assert_eq!(server.seen().len(), 1);
+    // An endpoint without a list has none to advertise.
+    let advertised = |document: &str| {
+        let endpoints = Endpoints::parse("e.yaml", document, &Host::default()).unwrap();
+        endpoints.capabilities("e").join(" ")
+    };
+    assert_eq!(advertised(&document), "network=egress-allowlist");
+    assert_eq!(advertised(&endpoint("      url: https://example.org/", "")), "");
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ pub(crate) fn build(
         input: input?,
         exit_codes,
     };
-    Some(Built { runner: Arc::new(container), enforced, main: "${answer.stdout}" })
+    Some(Built { runner: Arc::new(container), enforced, judges_hosts: false, main: "${answer.stdout}" })
 }
 
 fn judge(place: &str, spec: &ContainerSpec, compiler: &mut Compiler<'_>) {
@@ -121,7 +121,10 @@ impl Runner for Container {
             let guard = Removal { engine: self.engine.clone(), name: Some(name.clone()) };
             let ended = self.start(call, &name, &request).await;
             guard.remove().await;
-            self.answer(ended?, &shared, call)
+            let answer = ended.and_then(|ended| self.answer(ended, &shared, call));
+            // Removing what a container left may take a while.
+            let _ = tokio::task::spawn_blocking(|| drop(shared)).await;
+            answer
         })
     }
 

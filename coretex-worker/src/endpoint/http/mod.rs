@@ -20,7 +20,7 @@ use super::{
     answer::Answer,
     call::Call,
     kind::Built,
-    net::client::{Ask, Bounds, Client},
+    net::client::{Ask, Bounds, Client, Reach},
     profile::{Network, Profile},
     runner::Runner,
     secret::Secret,
@@ -91,8 +91,13 @@ pub(crate) fn build(place: &str, spec: &HttpSpec, host: &Host, compiler: &mut Co
     if spec.max_redirects > 10 {
         compiler.note(format!("{place}.max_redirects"), "use 0 to 10");
     }
-    let (allow, ca) = (&spec.allow_addresses, spec.ca_file.as_deref());
-    let client = Client::build(place, allow, ca, spec.max_redirects, Arc::clone(&host.resolver), compiler);
+    let reach = Reach {
+        allow_addresses: &spec.allow_addresses,
+        allow_hosts: spec.allow_hosts.as_deref(),
+        ca_file: spec.ca_file.as_deref(),
+        max_redirects: spec.max_redirects,
+    };
+    let client = Client::build(place, reach, Arc::clone(&host.resolver), compiler);
     let http = Http {
         client: client?,
         method: method?,
@@ -102,8 +107,9 @@ pub(crate) fn build(place: &str, spec: &HttpSpec, host: &Host, compiler: &mut Co
         auth: transpose(auth)?,
         retry_on: spec.retry_on.clone(),
     };
-    let enforced = Profile { network: Some(Network::EgressAllowlist), ..Profile::default() };
-    Some(Built { runner: Arc::new(http), enforced, main: "${answer.body}" })
+    let network = spec.allow_hosts.as_ref().map(|_| Network::EgressAllowlist);
+    let enforced = Profile { network, ..Profile::default() };
+    Some(Built { runner: Arc::new(http), enforced, judges_hosts: true, main: "${answer.body}" })
 }
 
 /// Something that is there and could not be compiled makes no runner.

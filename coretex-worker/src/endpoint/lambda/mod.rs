@@ -22,7 +22,7 @@ use super::{
     http::url::encode,
     kind::Built,
     net::{
-        client::{Ask, Bounds, Client, Reply},
+        client::{Ask, Bounds, Client, Reach, Reply},
         target::Target,
     },
     profile::{Network, Profile},
@@ -69,8 +69,13 @@ pub(crate) fn build(place: &str, spec: &LambdaSpec, host: &Host, compiler: &mut 
     let session_token = spec.session_token.as_ref().map(|token| text("session_token", token));
     let payload = spec.payload.clone().unwrap_or_else(|| Value::from("${input}"));
     let payload = compiler.request(&format!("{place}.payload"), &payload);
-    let (allow, ca) = (&spec.allow_addresses, spec.ca_file.as_deref());
-    let client = Client::build(place, allow, ca, 0, Arc::clone(&host.resolver), compiler);
+    let reach = Reach {
+        allow_addresses: &spec.allow_addresses,
+        allow_hosts: None,
+        ca_file: spec.ca_file.as_deref(),
+        max_redirects: 0,
+    };
+    let client = Client::build(place, reach, Arc::clone(&host.resolver), compiler);
     let session_token = match session_token {
         None => None,
         Some(compiled) => Some(compiled?),
@@ -84,8 +89,9 @@ pub(crate) fn build(place: &str, spec: &LambdaSpec, host: &Host, compiler: &mut 
         session_token,
         payload: payload?,
     };
+    // Its one host is fixed, and no redirect leads away from it.
     let enforced = Profile { network: Some(Network::EgressAllowlist), ..Profile::default() };
-    Some(Built { runner: Arc::new(lambda), enforced, main: "${answer.payload}" })
+    Some(Built { runner: Arc::new(lambda), enforced, judges_hosts: true, main: "${answer.payload}" })
 }
 
 impl Runner for Lambda {

@@ -52,30 +52,45 @@ pub(crate) struct Bounds<'a> {
 #[derive(Debug)]
 pub(crate) struct Client {
     guard: Guard,
+    /// The operator's list, beside that of a job; `None` is any.
+    hosts: Option<Vec<String>>,
     resolver: Arc<dyn Resolver>,
     tls: Tls,
     max_redirects: u8,
+}
+
+/// Where a client may go, as a document says it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach<'a> {
+    pub(crate) allow_addresses: &'a [String],
+    pub(crate) allow_hosts: Option<&'a [String]>,
+    pub(crate) ca_file: Option<&'a Path>,
+    pub(crate) max_redirects: u8,
 }
 
 impl Client {
     /// Builds the client, or notes what is wrong.
     pub(crate) fn build(
         place: &str,
-        allow_addresses: &[String],
-        ca_file: Option<&Path>,
-        max_redirects: u8,
+        reach: Reach<'_>,
         resolver: Arc<dyn Resolver>,
         compiler: &mut Compiler<'_>,
     ) -> Option<Self> {
         let mut allowed = Vec::new();
-        for (index, text) in allow_addresses.iter().enumerate() {
+        for (index, text) in reach.allow_addresses.iter().enumerate() {
             match text.parse::<Block>() {
                 Ok(block) => allowed.push(block),
                 Err(error) => compiler.note(format!("{place}.allow_addresses[{index}]"), error),
             }
         }
-        match Tls::new(ca_file) {
-            Ok(tls) => Some(Self { guard: Guard { allowed }, resolver, tls, max_redirects }),
+        match Tls::new(reach.ca_file) {
+            Ok(tls) => Some(Self {
+                guard: Guard { allowed },
+                hosts: reach.allow_hosts.map(<[String]>::to_vec),
+                resolver,
+                tls,
+                max_redirects: reach.max_redirects,
+            }),
             Err(error) => {
                 compiler.note(format!("{place}.ca_file"), error);
                 None
@@ -133,6 +148,11 @@ impl Client {
     /// The addresses of the target, if all of them may be reached: one that may not is a sign of a trick.
     async fn judged(&self, target: &Target, hosts: Option<&[String]>) -> Result<Vec<SocketAddr>, JobError> {
         let refused = |text: String| JobError::fatal("http_address_refused", text);
+        if let Some(own) = &self.hosts
+            && !guard::listed(own, &target.host)
+        {
+            return Err(refused(format!("`{}` is not among the endpoint's `allow_hosts`", target.host)));
+        }
         if let Some(hosts) = hosts
             && !guard::listed(hosts, &target.host)
         {

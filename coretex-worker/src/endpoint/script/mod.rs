@@ -97,7 +97,7 @@ pub(crate) fn build(
         exit_codes,
     };
     let enforced = Profile { sandbox: Some(Sandboxing::Process), ..Profile::default() };
-    Some(Built { runner: Arc::new(script), enforced, main: "${answer.stdout}" })
+    Some(Built { runner: Arc::new(script), enforced, judges_hosts: false, main: "${answer.stdout}" })
 }
 
 /// The limits as arguments of `prlimit`.
@@ -128,7 +128,9 @@ impl Runner for Script {
             let directory = self.directory()?;
             let ended = self.start(call, prepared, &directory).await;
             // After the group has ended: nothing of it can write there any more.
-            if let Err(error) = directory.close() {
+            // Removing what a script left may take a while.
+            let removed = tokio::task::spawn_blocking(|| directory.close()).await;
+            if let Ok(Err(error)) = removed {
                 tracing::warn!(job_id = call.job.job_id(), %error, "the directory of a script could not be removed");
             }
             ended
