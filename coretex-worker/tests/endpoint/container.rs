@@ -285,12 +285,20 @@ async fn what_a_killed_worker_left_is_removed_at_the_next_start_and_no_more() {
     while engine.containers(&[]).len() < 2 {
         tokio::task::yield_now().await;
     }
+    let mounts = |id: &str| {
+        let format = "{{range .Mounts}}{{.Source}}\n{{end}}";
+        let told = podman(engine.scratch.path(), &["inspect", "--format", format, id]).output().unwrap();
+        String::from_utf8(told.stdout).unwrap().lines().map(PathBuf::from).find(|path| path.ends_with("out")).unwrap()
+    };
+    let orphan = engine.containers(&[]).into_iter().find(|id| !alive.contains(id)).unwrap();
+    let (orphaned, used) = (mounts(&orphan), mounts(&alive[0]));
     crasher.kill().unwrap();
     crasher.wait().unwrap();
     assert_eq!(engine.containers(&[]).len(), 2, "a killed worker leaves its container");
 
     let _next = Rig::start(&engine.shell("true", "", "")).await;
     assert_eq!(engine.containers(&["-a"]), alive, "the other worker's container stays");
+    assert!(used.is_dir() && !orphaned.parent().unwrap().exists(), "{orphaned:?}");
     rig.cancel("r2:alive@1").await;
     rig.result().await.failed(JobStatus::Cancelled, "cancelled");
     engine.is_empty();

@@ -51,11 +51,11 @@ async fn the_service_is_asked() {
         Server::start(|seen| answer(&json!({ "summary": format!("{} {}", seen.line, seen.json()["text"]) }))).await;
     let document = on_topic(&documents()[2], "job.llm.summarise")
         .replace("https://llm.example.org", &server.url(""))
-        .replace("secret://env/SUMMARY_KEY", "secret://env/CARGO_MANIFEST_DIR")
+        .replace("secret://env/SUMMARY_KEY", "secret://env/PATH")
         .replace("      retry_on", "      allow_addresses: [127.0.0.1]\n      retry_on");
     let mut rig = Rig::start(&document).await;
     let expected = json!("POST /v1/tenants/acme/summaries?lang=de HTTP/1.1 \"long\"");
     assert_eq!(rig.run(json!({"text": "long", "lang": "de"})).await.output(), expected);
-    let bearer = format!("Bearer {}", env!("CARGO_MANIFEST_DIR"));
+    let bearer = format!("Bearer {}", std::env::var("PATH").unwrap());
     assert_eq!(server.seen()[0].header("authorization"), Some(&*bearer));
 }

@@ -189,7 +189,7 @@ async fn output_beyond_the_bound_ends_the_program() {
 async fn secrets_reach_the_program_and_nobody_else() {
     let scratch = Scratch::new();
     scratch.file("token", "t0p-s3cr3t\n");
-    let more = "    secrets: { token: secret://file/token, place: secret://env/CARGO_MANIFEST_DIR }";
+    let more = "    secrets: { token: secret://file/token, place: secret://env/PATH }";
     let script = "      env: { TOKEN: '${secrets.token}', PLACE: '${secrets.place}' }\n      stdin: ''";
     let body = "[ \"$TOKEN\" = \"t0p-$0\" ] || exit 9; echo \"err $TOKEN\" >&2; echo \"{\\\"a $TOKEN\\\": [\\\"x $TOKEN y $PLACE\\\"]}\"; exit $1";
     let document = shell_with(body, ", s3cr3t, '${input}'", more, script);

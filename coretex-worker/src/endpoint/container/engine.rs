@@ -95,9 +95,9 @@ impl Engine {
         serde_json::from_slice(&body).map_err(|_| refused("list", status, &body))
     }
 
-    /// What it prints, from its beginning to its end.
-    pub(super) async fn logs(&self, name: &str) -> Result<(Incoming, Open), JobError> {
-        let path = format!("/containers/{name}/logs?follow=true&stdout=true&stderr=true");
+    /// What it printed, from its beginning; with `follow` also what it is going to print.
+    pub(super) async fn logs(&self, name: &str, follow: bool) -> Result<(Incoming, Open), JobError> {
+        let path = format!("/containers/{name}/logs?follow={follow}&stdout=true&stderr=true");
         let (response, open) = self.open(Method::GET, &path, None).await?;
         if response.status() == StatusCode::OK {
             return Ok((response.into_body(), open));

@@ -4,7 +4,7 @@
 //! nobody's. It is removed when that process is gone, which can be seen from within the same namespace, or when its time
 //! is over, which can be seen from everywhere. A container of a worker that lives is never removed.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use coretex_core::value::Value;
 use jiff::Timestamp;
@@ -17,6 +17,9 @@ const ENDPOINT: &str = "io.coretex.endpoint";
 const JOB: &str = "io.coretex.job";
 const PROCESS: &str = "io.coretex.process";
 const EXPIRES: &str = "io.coretex.expires";
+const DIRECTORY: &str = "io.coretex.directory";
+/// What the name of a job's directory begins with.
+pub(super) const PREFIX: &str = "coretex-job-";
 /// Beyond timeout and grace: what the engine may take to remove a container.
 const SLACK: Duration = Duration::from_secs(120);
 
@@ -35,13 +38,14 @@ impl Labels {
         Self { endpoint: endpoint.to_owned(), lifetime, process }
     }
 
-    pub(super) fn of(&self, call: &Call) -> Value {
+    pub(super) fn of(&self, call: &Call, directory: &str) -> Value {
         let expires = call.now().checked_add(self.lifetime).unwrap_or(Timestamp::MAX).as_second();
         json!({
             ENDPOINT: self.endpoint,
             JOB: call.job.job_id(),
             PROCESS: self.process,
             EXPIRES: expires.to_string(),
+            DIRECTORY: directory,
         })
     }
 }
@@ -56,10 +60,19 @@ pub(super) async fn remove(engine: &Engine) -> Result<(), JobError> {
             && is_left(label(PROCESS).unwrap_or_default(), label(EXPIRES).unwrap_or_default(), now)
         {
             engine.remove(id).await?;
+            remove_directory(Path::new(label(DIRECTORY).unwrap_or_default()));
             tracing::info!(container = id, job_id = label(JOB), "removed a container that a crashed worker left");
         }
     }
     Ok(())
+}
+
+/// Removes a job's directory, and nothing that is not one. It may be gone, or on another machine.
+fn remove_directory(path: &Path) {
+    let name = path.file_name().and_then(|name| name.to_str());
+    if path.parent() == Some(&*std::env::temp_dir()) && name.is_some_and(|name| name.starts_with(PREFIX)) {
+        let _ = fs::remove_dir_all(path);
+    }
 }
 
 fn is_left(process: &str, expires: &str, now: Timestamp) -> bool {

@@ -1,7 +1,11 @@
 //! What a container prints: frames of both its streams, read as they come and bounded.
 
+use std::{pin::pin, time::Duration};
+
 use bytes::{Buf, BytesMut};
+use futures::future::{Either, select};
 use http_body_util::BodyExt;
+use tokio::time::timeout;
 
 use super::engine::Engine;
 use crate::{
@@ -19,9 +23,29 @@ pub(super) struct Printed {
     pub(super) stderr: Tail,
 }
 
-/// Follows the container to its end.
-pub(super) async fn follow(engine: &Engine, name: &str, call: &Call) -> Result<Printed, JobError> {
-    let (mut body, _open) = engine.logs(name).await?;
+/// How long a stream that is followed may go on when its container has ended.
+const REST: Duration = Duration::from_secs(1);
+
+/// Reads while the container runs, so that one which prints without end is noticed, and tells its exit code.
+///
+/// An engine may miss the end of a container that ends while it is asked to follow it (Podman does), and never close
+/// the stream. So the end is waited for apart from it, and what was printed is then read once more.
+pub(super) async fn to_the_end(engine: &Engine, name: &str, call: &Call) -> Result<(Printed, i64), JobError> {
+    let follow = pin!(read(engine, name, call, true));
+    match select(follow, pin!(engine.wait(name))).await {
+        Either::Left((printed, wait)) => Ok((printed?, wait.await?)),
+        Either::Right((exit, follow)) => {
+            let exit = exit?;
+            match timeout(REST, follow).await {
+                Ok(printed) => Ok((printed?, exit)),
+                Err(_) => Ok((read(engine, name, call, false).await?, exit)),
+            }
+        }
+    }
+}
+
+async fn read(engine: &Engine, name: &str, call: &Call, follow: bool) -> Result<Printed, JobError> {
+    let (mut body, _open) = engine.logs(name, follow).await?;
     let mut reader = Reader::new(call.limits.max_output_bytes, Tail::new(&call.redactor));
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {

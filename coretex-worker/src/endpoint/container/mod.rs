@@ -139,7 +139,7 @@ struct Shared(TempDir);
 impl Shared {
     fn new(input: &[u8]) -> Result<Self, JobError> {
         let made = || -> std::io::Result<TempDir> {
-            let directory = tempfile::Builder::new().prefix("coretex-job-").tempdir()?;
+            let directory = tempfile::Builder::new().prefix(leftovers::PREFIX).tempdir()?;
             let mode = |path: &Path, mode: u32| std::fs::set_permissions(path, PermissionsExt::from_mode(mode));
             let input_file = directory.path().join("input.json");
             std::fs::write(&input_file, input)?;
@@ -198,7 +198,7 @@ impl Container {
             "Env": env,
             "User": spec.user,
             "WorkingDir": "/coretex/out",
-            "Labels": self.labels.of(call),
+            "Labels": self.labels.of(call, path),
             "NetworkDisabled": spec.network == "none",
             "StopSignal": "SIGTERM",
             "HostConfig": {
@@ -231,8 +231,7 @@ impl Container {
         self.engine.create(name, request).await?;
         call.within(self.engine.start(name)).await?;
         let work = async {
-            let printed = logs::follow(&self.engine, name, call).await?;
-            let exit = self.engine.wait(name).await?;
+            let (printed, exit) = logs::to_the_end(&self.engine, name, call).await?;
             Ok(Ended { exit, out_of_memory: self.engine.ran_out_of_memory(name).await?, printed })
         };
         tokio::select! {
