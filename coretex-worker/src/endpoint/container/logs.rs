@@ -1,11 +1,10 @@
 //! What a container prints: frames of both its streams, read as they come and bounded.
 
-use std::{pin::pin, time::Duration};
+use std::pin::pin;
 
 use bytes::{Buf, BytesMut};
 use futures::future::{Either, select};
 use http_body_util::BodyExt;
-use tokio::time::timeout;
 
 use super::engine::Engine;
 use crate::{
@@ -23,25 +22,20 @@ pub(super) struct Printed {
     pub(super) stderr: Tail,
 }
 
-/// How long a stream that is followed may go on when its container has ended.
-const REST: Duration = Duration::from_secs(1);
-
-/// Reads while the container runs, so that one which prints without end is noticed, and tells its exit code.
+/// Waits for the end of the container, and tells what it printed and its exit code.
 ///
-/// An engine may miss the end of a container that ends while it is asked to follow it (Podman does), and never close
-/// the stream. So the end is waited for apart from it, and what was printed is then read once more.
+/// It is followed only to notice one that prints too much. An engine may lose the last lines of a container that ends
+/// while it is followed, or never close the stream (Podman does both), so what counts is read when it has ended.
 pub(super) async fn to_the_end(engine: &Engine, name: &str, call: &Call) -> Result<(Printed, i64), JobError> {
     let follow = pin!(read(engine, name, call, true));
-    match select(follow, pin!(engine.wait(name))).await {
-        Either::Left((printed, wait)) => Ok((printed?, wait.await?)),
-        Either::Right((exit, follow)) => {
-            let exit = exit?;
-            match timeout(REST, follow).await {
-                Ok(printed) => Ok((printed?, exit)),
-                Err(_) => Ok((read(engine, name, call, false).await?, exit)),
-            }
+    let exit = match select(follow, pin!(engine.wait(name))).await {
+        Either::Left((followed, wait)) => {
+            followed?;
+            wait.await?
         }
-    }
+        Either::Right((exit, _)) => exit?,
+    };
+    Ok((read(engine, name, call, false).await?, exit))
 }
 
 async fn read(engine: &Engine, name: &str, call: &Call, follow: bool) -> Result<Printed, JobError> {
