@@ -277,7 +277,7 @@ fn is_filter(topic: &str) -> bool {
 }
 
 /// Whether some subject matches both.
-fn overlap(one: &str, other: &str) -> bool {
+pub(crate) fn overlap(one: &str, other: &str) -> bool {
     let (mut one, mut other) = (one.split('.'), other.split('.'));
     loop {
         match (one.next(), other.next()) {
@@ -288,7 +288,7 @@ fn overlap(one: &str, other: &str) -> bool {
     }
 }
 
-fn judge_topic(topic: &str) -> Result<(), BuildError> {
+pub(crate) fn judge_topic(topic: &str) -> Result<(), BuildError> {
     let refused = |source| BuildError::Topic { topic: topic.to_owned(), source };
     subjects::check_filter(topic).map_err(refused)?;
     if !is_filter(topic) {

@@ -137,6 +137,14 @@ impl JobError {
         self.0.retry_after
     }
 
+    /// The error with another text. Its source goes, since it may repeat the old one.
+    #[cfg(feature = "endpoint")]
+    pub(crate) fn map_message(mut self, map: impl FnOnce(String) -> String) -> Self {
+        self.0.message = bounded(map(std::mem::take(&mut self.0.message)));
+        self.0.source = None;
+        self
+    }
+
     pub(crate) fn new(kind: JobErrorKind, code: impl Into<Cow<'static, str>>, message: String) -> Self {
         let message = bounded(message);
         Self(Box::new(Inner { kind, code: code.into(), number: 0, message, retry_after: None, source: None }))

@@ -110,6 +110,8 @@
 //!   arms no timer and sends nothing but its result.
 
 mod builder;
+#[cfg(feature = "endpoint")]
+pub mod endpoint;
 mod extract;
 mod handler;
 mod job_error;

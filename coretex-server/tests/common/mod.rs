@@ -39,7 +39,12 @@ fn dev(data: &Path) -> Command {
 impl Server {
     /// Starts `dev --demo-workers` on `data`, without waiting for it.
     pub(crate) fn spawn(data: &Path) -> Self {
-        let mut child = dev(data).env("CORETEX_LOG", "error").spawn().unwrap();
+        Self::spawn_with(data, &[])
+    }
+
+    /// As [`Server::spawn`], with more arguments.
+    pub(crate) fn spawn_with(data: &Path, more: &[&str]) -> Self {
+        let mut child = dev(data).args(more).env("CORETEX_LOG", "error").spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         Self { child, out, address: String::new() }
     }

@@ -1,6 +1,8 @@
 //! `coretex-server`: the platform of one machine in one program.
 
 mod demo;
+#[cfg(feature = "endpoints")]
+mod endpoints;
 mod key;
 mod run;
 mod terminal;

@@ -35,6 +35,9 @@ struct Common {
     /// Run the workers of the demo, and one that echoes `job.demo.>` and `job.default`.
     #[arg(long)]
     demo_workers: bool,
+    #[cfg(feature = "endpoints")]
+    #[command(flatten)]
+    endpoints: crate::endpoints::Args,
 }
 
 #[derive(Debug, clap::Args)]
@@ -118,11 +121,19 @@ async fn run(
     if common.demo_workers {
         platform = platform.workflow(crate::demo::workflow()?);
     }
+    // Read before anything is opened, so that a mistake in it is told at once.
+    #[cfg(feature = "endpoints")]
+    let endpoints = crate::endpoints::read(&common.endpoints)?;
     // Opened first: its lock on the directory covers what the webhook keeps there. Work waits on the bus meanwhile.
     let plane = platform.open().await?;
     let crew = match common.demo_workers {
-        true => Some(Crew::start(bus, data, std::time::Duration::ZERO).await?),
+        true => Some(Crew::start(bus.clone(), data, std::time::Duration::ZERO).await?),
         false => None,
+    };
+    #[cfg(feature = "endpoints")]
+    let endpoints = match endpoints {
+        Some(endpoints) => Some(endpoints.start(bus, None).await?),
+        None => None,
     };
     let stop = asked_to_stop();
     terminal::say(&format!("coretex-server listens on http://{address}, state in {}", data.display()));
@@ -134,6 +145,10 @@ async fn run(
     tracing::info!("stopping");
     if let Some(crew) = crew {
         crew.drain().await;
+    }
+    #[cfg(feature = "endpoints")]
+    if let Some(endpoints) = endpoints {
+        endpoints.drain().await;
     }
     plane.shutdown().await?;
     served?;
