@@ -80,7 +80,7 @@ pub enum Effect {
         /// When it is given up.
         deadline_at: jiff::Timestamp,
         /// The decision that permits it.
-        decision: Decision,
+        decision: Arc<Decision>,
     },
     /// Tell workers to stop it.
     Cancel {
@@ -185,7 +185,7 @@ pub fn decide(job: &Job, spec: &dyn SpecSource, input: JobInput, facts: &Facts<'
         }
         // One that is put off by policy has had its answer: another is a repeat.
         (Pending, JobInput::Judged(decision)) if job.due_at.is_none() => {
-            proceed(&spec.spec(), job.grant.as_deref(), decision, facts, &mut moves)
+            proceed(&spec.spec(), job.grant.as_deref(), Arc::new(decision), facts, &mut moves)
         }
         (Pending, JobInput::Tick) if is_due(job, facts) => gate(&spec.spec(), job.grant.as_deref(), facts, &mut moves),
         (ApprovalRequired, JobInput::Answered(answer)) => {
@@ -218,7 +218,7 @@ fn is_due(job: &Job, facts: &Facts<'_>) -> bool {
 
 fn gate(spec: &Arc<JobSpec>, grant: Option<&ApprovalGrant>, facts: &Facts<'_>, moves: &mut Moves) {
     match facts.policy.evaluate(&spec.question()) {
-        Verdict::Decided(decision) => proceed(spec, grant, decision, facts, moves),
+        Verdict::Decided(decision) => proceed(spec, grant, Arc::new(decision), facts, moves),
         Verdict::Ask => {
             moves.events.push(JobEvent::Asked { decision: None });
             moves.effects.push(Effect::AskPolicy { spec: spec.clone() });
@@ -229,7 +229,7 @@ fn gate(spec: &Arc<JobSpec>, grant: Option<&ApprovalGrant>, facts: &Facts<'_>, m
 fn proceed(
     spec: &Arc<JobSpec>,
     grant: Option<&ApprovalGrant>,
-    decision: Decision,
+    decision: Arc<Decision>,
     facts: &Facts<'_>,
     moves: &mut Moves,
 ) {
@@ -247,7 +247,7 @@ fn proceed(
                 workflow_id: spec.workflow.clone(),
                 title: decision.reason.clone(),
                 input: spec.input.clone(),
-                decision: Some(decision.clone()),
+                decision: Some(Decision::clone(&decision)),
                 hash: Some(hash.clone()),
                 spec: Some(spec.clone()),
                 requested_at: facts.now,
@@ -269,7 +269,7 @@ fn proceed(
     }
 }
 
-fn dispatch(spec: &Arc<JobSpec>, decision: Decision, facts: &Facts<'_>, moves: &mut Moves) {
+fn dispatch(spec: &Arc<JobSpec>, decision: Arc<Decision>, facts: &Facts<'_>, moves: &mut Moves) {
     match facts.routes.route(&spec.topic, &spec.meta.requires) {
         Ok(pool) => {
             let timeout = spec.timeout.unwrap_or(facts.default_job_timeout);

@@ -16,19 +16,19 @@ pub enum JobEvent {
     Asked {
         /// The decision before, if there was one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        decision: Option<Decision>,
+        decision: Option<Arc<Decision>>,
     },
     /// Policy said: later.
     Throttled {
         /// The decision.
-        decision: Decision,
+        decision: Arc<Decision>,
         /// When it is asked again.
         until: Timestamp,
     },
     /// Policy said: only when a human agrees.
     ApprovalRequired {
         /// The decision.
-        decision: Decision,
+        decision: Arc<Decision>,
         /// What the approval binds.
         hash: Arc<str>,
     },
@@ -40,7 +40,7 @@ pub enum JobEvent {
     /// It was permitted, routed and recorded for dispatch.
     Dispatched {
         /// The decision that permits it.
-        decision: Decision,
+        decision: Arc<Decision>,
         /// The pool it goes to.
         pool: Arc<str>,
         /// When it is given up.
@@ -84,7 +84,7 @@ pub enum JobEvent {
     Denied {
         /// The decision, when policy refused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        decision: Option<Decision>,
+        decision: Option<Arc<Decision>>,
         /// Why.
         #[serde(flatten)]
         failure: Failure,
