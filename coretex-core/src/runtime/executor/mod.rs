@@ -34,6 +34,7 @@ use super::{
     PlaneError,
     keys::AggregateId,
     load::Loaded,
+    outbound::Actions,
     shared::{Reply, Shared, Work},
 };
 use crate::ports::{Batch, Busy};
@@ -50,6 +51,10 @@ pub(super) struct Command {
     pub(super) tries: u32,
 }
 
+/// A round of so many commands is large enough for a commit of its own.
+const SMALL_ROUND: usize = 8;
+/// Commands and effects after which an executor that always has more lets others run: about a millisecond.
+const MAX_UNYIELDING: usize = 256;
 /// The first wait before work is tried again; it doubles from then on.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 
@@ -67,6 +72,10 @@ pub(super) struct Executor {
     batches: Vec<Batch>,
     calls: Calls,
     local: VecDeque<Command>,
+    /// What is durable and has not been acted on yet, with what holds the time for it.
+    outgoing: VecDeque<(Actions, Busy)>,
+    /// Effects run in this round.
+    acted: usize,
     under_way: usize,
     stamp: u64,
     seed: u64,
@@ -90,6 +99,8 @@ impl Executor {
             batches: Vec::new(),
             calls: Calls::default(),
             local: VecDeque::new(),
+            outgoing: VecDeque::new(),
+            acted: 0,
             under_way: 0,
             stamp: 0,
             seed,
@@ -100,14 +111,20 @@ impl Executor {
 
     pub(super) async fn run(mut self) {
         let mut arrived = Arrived::default();
+        let mut since_yield = 0;
         loop {
             self.arm_sleep();
             self.wait(&mut arrived).await;
-            if !arrived.commands.is_empty() {
-                // Whoever is ready to run may have more for this round: one commit and few wake-ups for all of it.
+            let count = arrived.commands.len();
+            since_yield += count + self.acted;
+            // Whoever is ready to run may have more for a small round: one commit and few wake-ups for all of it. A large
+            // one goes on as it is, until others must have their turn.
+            if (count > 0 && count < SMALL_ROUND) || since_yield >= MAX_UNYIELDING {
+                since_yield = 0;
                 tokio::task::yield_now().await;
                 self.take_more(&mut arrived);
             }
+            self.act();
             self.flush();
             for loaded in arrived.loaded.drain(..) {
                 self.take_loaded(loaded);
@@ -124,7 +141,9 @@ impl Executor {
             self.fire();
             self.flush();
             self.forget_idle();
-            if arrived.closed || (self.is_stopping && self.under_way == 0 && self.loads.is_empty()) {
+            if arrived.closed
+                || (self.is_stopping && self.under_way == 0 && self.loads.is_empty() && self.outgoing.is_empty())
+            {
                 for reply in self.stopping.drain(..) {
                     answer(reply, Ok(()), &AggregateId::Run("".into()));
                 }

@@ -40,7 +40,7 @@ impl Executor {
         }
         let saturated = self.under_way >= MAX_UNDER_WAY || self.loads.len() >= MAX_LOADS;
         std::future::poll_fn(|cx| {
-            let mut ready = self.calls.poll(cx).is_ready();
+            let mut ready = self.calls.poll(cx).is_ready() || !self.outgoing.is_empty();
             while let Poll::Ready(Some(loaded)) = self.loads.poll_next_unpin(cx) {
                 arrived.loaded.push(loaded);
                 ready = true;
