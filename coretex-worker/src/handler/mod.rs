@@ -132,7 +132,9 @@ pub(crate) type Unbound<S> = Box<dyn FnOnce(Arc<S>) -> Bound + Send>;
 
 /// A handler that only needs the job.
 #[derive(Clone)]
-pub(crate) struct Bound(Arc<BoundTo<dyn Fn(&JobContext) -> HandlerFuture + Send + Sync>>);
+pub(crate) struct Bound(Arc<BoundTo<Call>>);
+
+type Call = dyn Fn(&JobContext) -> HandlerFuture + Send + Sync;
 
 struct BoundTo<F: ?Sized> {
     pace: Pace,

@@ -51,10 +51,6 @@ pub(super) struct Command {
     pub(super) tries: u32,
 }
 
-/// A round of so many commands is large enough for a commit of its own.
-const SMALL_ROUND: usize = 8;
-/// Commands and effects after which an executor that always has more lets others run: about a millisecond.
-const MAX_UNYIELDING: usize = 256;
 /// The first wait before work is tried again; it doubles from then on.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 
@@ -111,17 +107,17 @@ impl Executor {
 
     pub(super) async fn run(mut self) {
         let mut arrived = Arrived::default();
-        let mut since_yield = 0;
         loop {
             self.arm_sleep();
             self.wait(&mut arrived).await;
             let count = arrived.commands.len();
-            since_yield += count + self.acted;
-            // Whoever is ready to run may have more for a small round: one commit and few wake-ups for all of it. A large
-            // one goes on as it is, until others must have their turn.
-            if (count > 0 && count < SMALL_ROUND) || since_yield >= MAX_UNYIELDING {
-                since_yield = 0;
+            if count > 0 || !self.outgoing.is_empty() {
+                // Whoever is ready to run may have more for this round: one commit and few wake-ups for all of it. A caller
+                // that was answered and asks on at once finds its run at hand.
                 tokio::task::yield_now().await;
+            }
+            // One that is saturated has taken none, and takes none now.
+            if count > 0 {
                 self.take_more(&mut arrived);
             }
             self.act();
