@@ -63,6 +63,27 @@ async fn letters(plane: &TestPlane) -> Vec<coretex_core::job::DeadLetter> {
 }
 
 #[test]
+fn more_jobs_than_are_handed_out_in_one_round_are_all_done_and_all_stopped() {
+    const ITEMS: usize = 1_000;
+    let list = json!({"l": (0..ITEMS).collect::<Vec<_>>()});
+    let yaml = "  each: {topic: job.a, for_each: input.l}";
+    tell(steps(yaml).worker("job.a", [ok()]), async |plane| {
+        let run = plane.start("w", list.clone()).await?;
+        let end = plane.run_to_end(&run).await?;
+        assert_eq!(end.status(), RunStatus::Succeeded);
+        assert_eq!(end.steps().filter(|(_, step)| step.attempts == 1 && step.job.is_some()).count(), ITEMS);
+        Ok(())
+    });
+    tell(steps(yaml).worker("job.a", [ok().after(60 * SECOND)]), async |plane| {
+        let run = plane.start("w", list.clone()).await?;
+        plane.ask(async |p| p.cancel_run(plane.principal(), &run, "enough").await).await?;
+        let end = plane.run_to_end(&run).await?;
+        assert_eq!(end.status(), RunStatus::Cancelled);
+        Ok(())
+    });
+}
+
+#[test]
 fn late_result_after_timeout_is_absorbed() {
     let script = [ok().late(5 * SECOND), ok().after(8 * SECOND)];
     tell(

@@ -80,7 +80,7 @@ pub enum Effect {
         /// When it is given up.
         deadline_at: jiff::Timestamp,
         /// The decision that permits it.
-        decision: Decision,
+        decision: Arc<Decision>,
     },
     /// Tell workers to stop it.
     Cancel {
@@ -198,7 +198,7 @@ pub fn decide(job: &Job, spec: &dyn SpecSource, input: JobInput, facts: &Facts<'
         }
         // One that is put off by policy has had its answer: another is a repeat.
         (Pending, JobInput::Judged(decision)) if job.is_asking() => {
-            proceed(&spec.spec(), job.grant.as_deref(), decision, facts, &mut moves)
+            proceed(&spec.spec(), job.grant.as_deref(), Arc::new(decision), facts, &mut moves)
         }
         (Pending, JobInput::Tick) if is_due(job, facts) => {
             gate(&spec.spec(), job.grant.as_deref(), job.asking, facts, &mut moves);
@@ -239,7 +239,7 @@ fn gate(
     moves: &mut Moves,
 ) {
     match facts.policy.evaluate(&spec.question()) {
-        Verdict::Decided(decision) => proceed(spec, grant, decision, facts, moves),
+        Verdict::Decided(decision) => proceed(spec, grant, Arc::new(decision), facts, moves),
         Verdict::Ask => ask(spec, asking, facts, moves),
     }
 }
@@ -262,7 +262,7 @@ fn ask(spec: &Arc<JobSpec>, asking: Option<Asking>, facts: &Facts<'_>, moves: &m
 fn proceed(
     spec: &Arc<JobSpec>,
     grant: Option<&ApprovalGrant>,
-    decision: Decision,
+    decision: Arc<Decision>,
     facts: &Facts<'_>,
     moves: &mut Moves,
 ) {
@@ -287,7 +287,7 @@ fn proceed(
                 workflow_id: spec.workflow.clone(),
                 title: decision.reason.clone(),
                 input: spec.input.clone(),
-                decision: Some(decision.clone()),
+                decision: Some(Decision::clone(&decision)),
                 hash: Some(hash.clone()),
                 spec: Some(spec.clone()),
                 asked_again: again,
@@ -310,7 +310,7 @@ fn proceed(
     }
 }
 
-fn dispatch(spec: &Arc<JobSpec>, decision: Decision, facts: &Facts<'_>, moves: &mut Moves) {
+fn dispatch(spec: &Arc<JobSpec>, decision: Arc<Decision>, facts: &Facts<'_>, moves: &mut Moves) {
     match facts.routes.route(&spec.topic, &spec.meta.requires) {
         Ok(pool) => {
             let timeout = facts.routes.attempt_timeout(spec).unwrap_or(facts.default_job_timeout);

@@ -16,7 +16,7 @@ pub enum JobEvent {
     Asked {
         /// The decision before, if there was one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        decision: Option<Decision>,
+        decision: Option<Arc<Decision>>,
         /// When it is asked again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Timestamp>,
@@ -24,14 +24,14 @@ pub enum JobEvent {
     /// Policy said: later.
     Throttled {
         /// The decision.
-        decision: Decision,
+        decision: Arc<Decision>,
         /// When it is asked again.
         until: Timestamp,
     },
     /// Policy said: only when a human agrees.
     ApprovalRequired {
         /// The decision.
-        decision: Decision,
+        decision: Arc<Decision>,
         /// What the approval binds.
         hash: Arc<str>,
         /// Why an earlier yes does not cover it, when there was one.
@@ -55,7 +55,7 @@ pub enum JobEvent {
     /// It was permitted, routed and recorded for dispatch.
     Dispatched {
         /// The decision that permits it.
-        decision: Decision,
+        decision: Arc<Decision>,
         /// The pool it goes to.
         pool: Arc<str>,
         /// When it is given up.
@@ -99,7 +99,7 @@ pub enum JobEvent {
     Denied {
         /// The decision, when policy refused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        decision: Option<Decision>,
+        decision: Option<Arc<Decision>>,
         /// Why.
         #[serde(flatten)]
         failure: Failure,

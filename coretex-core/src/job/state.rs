@@ -145,7 +145,7 @@ pub struct Job {
     pub state: JobState,
     /// The last decision about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decision: Option<Decision>,
+    pub decision: Option<Arc<Decision>>,
     /// Digest that an approval must match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<Arc<str>>,
@@ -305,7 +305,13 @@ impl Job {
         }
     }
 
-    pub(crate) fn dispatch(&mut self, at: Timestamp, decision: &Decision, pool: &Arc<str>, deadline_at: Timestamp) {
+    pub(crate) fn dispatch(
+        &mut self,
+        at: Timestamp,
+        decision: &Arc<Decision>,
+        pool: &Arc<str>,
+        deadline_at: Timestamp,
+    ) {
         self.updated_at = at;
         self.state = JobState::Dispatched;
         self.decision = Some(decision.clone());

@@ -17,9 +17,11 @@ use crate::{
     workflow::{Claim, RunEffect, RunStatus, RunSummary, StartRun, Wake},
 };
 
-/// Events after which a snapshot is worth its bytes: a fold of fewer is quicker than reading one. Of a run with more
-/// step runs than that, as many events: what writing it costs is shared by as many events as it has parts.
+/// Events after which a snapshot is worth its bytes: a fold of fewer is quicker than reading one.
 const SNAPSHOT_EVERY: u64 = 1_024;
+/// Events for each step run of a large run after which one is: what writing it costs is shared by several times as many
+/// events as it has parts, and folding those takes about as long as reading it.
+const SNAPSHOT_EVERY_PART: u64 = 4;
 /// How long an idempotency key is remembered.
 pub(super) const IDEMPOTENCY_TTL: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
 
@@ -120,7 +122,7 @@ pub(super) fn prepare(
         if kept.definition.is_none() {
             kept.definition = Some(digest.clone());
         }
-        if run.head() >= kept.snapshot_at + SNAPSHOT_EVERY.max(run.size() as u64) {
+        if run.head() >= kept.snapshot_at + SNAPSHOT_EVERY.max(SNAPSHOT_EVERY_PART * run.size() as u64) {
             let snapshot = run.to_snapshot().map_err(|error| unencodable(&error))?;
             // A fold that is too large for a record is folded from the events every time.
             if snapshot.len() <= limits::VALUE_BYTES {

@@ -2,10 +2,12 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    iter::{Enumerate, Peekable},
     pin::pin,
     sync::Arc,
     task::Poll,
     time::Duration,
+    vec,
 };
 
 use futures::future::{Either, select};
@@ -36,47 +38,70 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Tries to clear the outbox: a minute's worth. What is left is cleared at the next start.
 const DELETE_TRIES: u32 = 20;
 
-/// Runs `effects` of `aggregate`. What the bus takes at once goes at once; the rest goes on in the background. Inputs
-/// that follow at once are added to `local`.
-pub(super) fn act(
+/// What is left to do of one decision.
+#[derive(Debug)]
+pub(super) struct Actions {
+    aggregate: AggregateId,
+    effects: Enumerate<vec::IntoIter<RunEffect>>,
+    /// Keys of those that lie in the outbox, by position.
+    outbox: Peekable<vec::IntoIter<(usize, Key)>>,
+}
+
+impl Actions {
+    pub(super) fn new(aggregate: AggregateId, effects: Vec<RunEffect>, outbox: Vec<(usize, Key)>) -> Self {
+        Self { aggregate, effects: effects.into_iter().enumerate(), outbox: outbox.into_iter().peekable() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.effects.len() == 0
+    }
+
+    /// Runs the next `most` effects, in order, and says how many there were. Inputs that follow at once are added to
+    /// `local`.
+    pub(super) fn act(&mut self, shared: &Arc<Shared>, most: usize, local: &mut VecDeque<Command>) -> usize {
+        let before = self.effects.len();
+        for (n, effect) in self.effects.by_ref().take(most) {
+            let key = self.outbox.next_if(|(at, _)| *at == n).map(|(_, key)| key);
+            act(shared, &self.aggregate, effect, key, local);
+        }
+        before - self.effects.len()
+    }
+}
+
+/// What the bus takes at once goes at once; the rest goes on in the background.
+fn act(
     shared: &Arc<Shared>,
     aggregate: &AggregateId,
-    effects: Vec<RunEffect>,
-    outbox: Vec<(usize, Key)>,
+    effect: RunEffect,
+    key: Option<Key>,
     local: &mut VecDeque<Command>,
 ) {
-    let mut keys = outbox.into_iter().peekable();
-    for (n, effect) in effects.into_iter().enumerate() {
-        let key = keys.next_if(|(at, _)| *at == n).map(|(_, key)| key);
-        match effect {
-            RunEffect::Job(Effect::Dispatch { spec, deadline_at, decision }) => {
-                dispatch(shared, aggregate, spec, deadline_at, &decision);
-            }
-            RunEffect::Job(Effect::AskPolicy { spec, until }) => ask(shared, aggregate, spec, until),
-            RunEffect::Job(effect) => {
-                shared.spawn(empty(shared.clone(), aggregate.clone(), Outgoing::Job(effect), key))
-            }
-            RunEffect::Child(effect) => {
-                shared.spawn(empty(shared.clone(), aggregate.clone(), Outgoing::Child(effect), key));
-            }
-            RunEffect::Store { tenant, step, attempt, op, key, value } => {
-                artifacts::carry_out(shared, aggregate, Artifact { tenant, step, attempt, op, key, value });
-            }
-            RunEffect::Notify { run, step, title, payload, workflow, .. } => {
-                let message = alert(shared, run.as_str(), workflow.as_str(), &step, &title, &payload);
-                match shared.bus.try_publish(message) {
-                    Ok(()) => local.push_back(notified(shared, aggregate, step)),
-                    Err(message) => {
-                        let (shared, aggregate) = (shared.clone(), aggregate.clone());
-                        let busy = shared.clock.busy();
-                        shared.clone().spawn(async move {
-                            if publish(&shared, message, busy).await.is_ok() {
-                                let done = notified(&shared, &aggregate, step);
-                                // A control plane that is shutting down publishes again when it is opened.
-                                let _closed = shared.send(done.aggregate, done.work, done.reply).await;
-                            }
-                        });
-                    }
+    match effect {
+        RunEffect::Job(Effect::Dispatch { spec, deadline_at, decision }) => {
+            dispatch(shared, aggregate, spec, deadline_at, &decision);
+        }
+        RunEffect::Job(Effect::AskPolicy { spec, until }) => ask(shared, aggregate, spec, until),
+        RunEffect::Job(effect) => shared.spawn(empty(shared.clone(), aggregate.clone(), Outgoing::Job(effect), key)),
+        RunEffect::Child(effect) => {
+            shared.spawn(empty(shared.clone(), aggregate.clone(), Outgoing::Child(effect), key));
+        }
+        RunEffect::Store { tenant, step, attempt, op, key, value } => {
+            artifacts::carry_out(shared, aggregate, Artifact { tenant, step, attempt, op, key, value });
+        }
+        RunEffect::Notify { run, step, title, payload, workflow, .. } => {
+            let message = alert(shared, run.as_str(), workflow.as_str(), &step, &title, &payload);
+            match shared.bus.try_publish(message) {
+                Ok(()) => local.push_back(notified(shared, aggregate, step)),
+                Err(message) => {
+                    let (shared, aggregate) = (shared.clone(), aggregate.clone());
+                    let busy = shared.clock.busy();
+                    shared.clone().spawn(async move {
+                        if publish(&shared, message, busy).await.is_ok() {
+                            let done = notified(&shared, &aggregate, step);
+                            // A control plane that is shutting down publishes again when it is opened.
+                            let _closed = shared.send(done.aggregate, done.work, done.reply).await;
+                        }
+                    });
                 }
             }
         }

@@ -121,7 +121,7 @@ pub enum RunEvent {
         #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
         input: Option<Arc<Value>>,
         /// The decision that permits it.
-        decision: Decision,
+        decision: Arc<Decision>,
         /// The pool it goes to.
         pool: Arc<str>,
         /// When it is given up.
@@ -281,7 +281,7 @@ pub enum RunEvent {
         input: Option<Arc<Value>>,
         /// What policy says of its job.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        decision: Option<Decision>,
+        decision: Option<Arc<Decision>>,
         /// The pool that its job would go to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pool: Option<Arc<str>>,

@@ -86,7 +86,7 @@ fn record(
 
 pub(super) fn job(view: &JobView) -> Value {
     let JobView { spec, job } = view;
-    let decision = job.decision.as_ref();
+    let decision = job.decision.as_deref();
     let mut fields = record(spec, job.state, job.updated_at, decision);
     let output = job.output.as_ref();
     let pointer = output.and_then(|output| match (&output.pointer, &output.value) {

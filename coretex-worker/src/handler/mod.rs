@@ -11,6 +11,7 @@ pub use self::output::{IntoOutput, IntoResult, Output, RawOutput};
 use crate::{
     extract::{FromJob, JobContext},
     job_error::JobError,
+    runtime::pace::Pace,
 };
 
 /// What became of one job: its output, if it has one, or why not.
@@ -131,11 +132,22 @@ pub(crate) type Unbound<S> = Box<dyn FnOnce(Arc<S>) -> Bound + Send>;
 
 /// A handler that only needs the job.
 #[derive(Clone)]
-pub(crate) struct Bound(Arc<dyn Fn(&JobContext) -> HandlerFuture + Send + Sync>);
+pub(crate) struct Bound(Arc<BoundTo<Call>>);
+
+type Call = dyn Fn(&JobContext) -> HandlerFuture + Send + Sync;
+
+struct BoundTo<F: ?Sized> {
+    pace: Pace,
+    call: F,
+}
 
 impl Bound {
     pub(crate) fn call(&self, job: &JobContext) -> HandlerFuture {
-        (self.0)(job)
+        (self.0.call)(job)
+    }
+
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.0.pace
     }
 }
 
@@ -150,5 +162,7 @@ where
     H: Handler<Args, S>,
     S: Send + Sync + 'static,
 {
-    Box::new(move |state: Arc<S>| Bound(Arc::new(move |job: &JobContext| handler.call(job, &state))))
+    Box::new(move |state: Arc<S>| {
+        Bound(Arc::new(BoundTo { pace: Pace::default(), call: move |job: &JobContext| handler.call(job, &state) }))
+    })
 }

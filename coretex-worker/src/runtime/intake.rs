@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     sync::{Arc, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use coretex_core::{
@@ -17,6 +17,7 @@ use super::{
     answer::Answer,
     asked::Asked,
     job::Job,
+    pace::Here,
     registry::{Known, key},
     run::run,
     shared::{Shared, count},
@@ -137,10 +138,7 @@ enum Admission {
 
 fn take(shared: &Arc<Shared>, runtime: &Handle, delivery: Delivery, permit: OwnedSemaphorePermit) {
     match admit(shared, delivery) {
-        Admission::Start(job, handler) => {
-            let job_runs = run(job, handler, permit);
-            drop(runtime.spawn(job_runs));
-        }
+        Admission::Start(job, handler) => begin(runtime, job, handler, permit),
         Admission::Answer(delivery, message) => {
             let shared = Arc::clone(shared);
             drop(runtime.spawn(async move {
@@ -149,6 +147,21 @@ fn take(shared: &Arc<Shared>, runtime: &Handle, delivery: Delivery, permit: Owne
             }));
         }
         Admission::Done => drop(permit),
+    }
+}
+
+/// Runs the job in a task of its own; that of a quick handler here, as long as it does not wait.
+fn begin(runtime: &Handle, job: Arc<Job>, handler: Bound, permit: OwnedSemaphorePermit) {
+    let here = if handler.pace().is_quick() { Here::enter() } else { None };
+    let job_runs = run(job, handler, permit);
+    if here.is_none() {
+        drop(runtime.spawn(job_runs));
+        return;
+    }
+    let mut job_runs = Box::pin(job_runs);
+    // What it waits for wakes nobody yet; its task asks again as soon as it is spawned.
+    if job_runs.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+        drop(runtime.spawn(job_runs));
     }
 }
 

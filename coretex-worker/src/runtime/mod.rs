@@ -8,8 +8,8 @@
 //!                                       registry <-- ticker: deadlines, extensions, announcements
 //! ```
 //!
-//! `intake` takes a delivery only with a slot in its hand and spawns one task per job. `registry` knows what runs,
-//! what ended and what must not start. `ticker` is the only timer that jobs have. `lifecycle` starts all of it and
+//! `intake` takes a delivery only with a slot in its hand and spawns one task per job; a job of a handler that never waits
+//! (`pace`) runs where it arrives. `registry` knows what runs, what ended and what must not start. `ticker` is the only timer that jobs have. `lifecycle` starts all of it and
 //! brings it to an end.
 
 mod answer;
@@ -17,6 +17,7 @@ mod asked;
 mod intake;
 pub(crate) mod job;
 mod lifecycle;
+pub(crate) mod pace;
 mod presence;
 mod registry;
 mod run;

@@ -72,11 +72,18 @@ async fn work(job: &Arc<Job>, handler: &Bound) -> End {
         handler.call(&JobContext(Arc::clone(job))).await
     };
     let mut body = pin!(Some(body));
+    let clock = &job.shared.clock;
+    let mut begun_at = Some(clock.now());
     let end = std::future::poll_fn(|cx| {
         let Some(running) = body.as_mut().as_pin_mut() else { return Poll::Ready(End::Dropped) };
         // Time must not pass in a test while the handler computes.
-        let _busy = job.shared.clock.busy();
-        match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
+        let _busy = clock.busy();
+        let polled = catch_unwind(AssertUnwindSafe(|| running.poll(cx)));
+        if let Some(begun_at) = begun_at.take() {
+            let took = Duration::try_from(clock.now().duration_since(begun_at)).unwrap_or_default();
+            handler.pace().note(matches!(polled, Ok(Poll::Ready(_))), took);
+        }
+        match polled {
             Ok(Poll::Ready(result)) => Poll::Ready(End::Returned(result)),
             Ok(Poll::Pending) => job.abort.poll(cx).map(|()| End::Dropped),
             Err(panic) => Poll::Ready(End::Panicked(panic_text(&*panic))),

@@ -10,6 +10,7 @@
 
 mod build;
 mod control;
+mod quick;
 mod repeats;
 mod results;
 mod rig;

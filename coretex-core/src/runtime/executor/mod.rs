@@ -34,6 +34,7 @@ use super::{
     PlaneError,
     keys::AggregateId,
     load::Loaded,
+    outbound::Actions,
     shared::{Reply, Shared, Work},
 };
 use crate::ports::{Batch, Busy};
@@ -67,6 +68,10 @@ pub(super) struct Executor {
     batches: Vec<Batch>,
     calls: Calls,
     local: VecDeque<Command>,
+    /// What is durable and has not been acted on yet, with what holds the time for it.
+    outgoing: VecDeque<(Actions, Busy)>,
+    /// Effects run in this round.
+    acted: usize,
     under_way: usize,
     stamp: u64,
     seed: u64,
@@ -90,6 +95,8 @@ impl Executor {
             batches: Vec::new(),
             calls: Calls::default(),
             local: VecDeque::new(),
+            outgoing: VecDeque::new(),
+            acted: 0,
             under_way: 0,
             stamp: 0,
             seed,
@@ -103,11 +110,17 @@ impl Executor {
         loop {
             self.arm_sleep();
             self.wait(&mut arrived).await;
-            if !arrived.commands.is_empty() {
-                // Whoever is ready to run may have more for this round: one commit and few wake-ups for all of it.
+            let count = arrived.commands.len();
+            if count > 0 || !self.outgoing.is_empty() {
+                // Whoever is ready to run may have more for this round: one commit and few wake-ups for all of it. A caller
+                // that was answered and asks on at once finds its run at hand.
                 tokio::task::yield_now().await;
+            }
+            // One that is saturated has taken none, and takes none now.
+            if count > 0 {
                 self.take_more(&mut arrived);
             }
+            self.act();
             self.flush();
             for loaded in arrived.loaded.drain(..) {
                 self.take_loaded(loaded);
@@ -124,7 +137,9 @@ impl Executor {
             self.fire();
             self.flush();
             self.forget_idle();
-            if arrived.closed || (self.is_stopping && self.under_way == 0 && self.loads.is_empty()) {
+            if arrived.closed
+                || (self.is_stopping && self.under_way == 0 && self.loads.is_empty() && self.outgoing.is_empty())
+            {
                 for reply in self.stopping.drain(..) {
                     answer(reply, Ok(()), &AggregateId::Run("".into()));
                 }

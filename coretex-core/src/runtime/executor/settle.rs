@@ -8,9 +8,13 @@ use super::{
 };
 use crate::{
     plane::State,
-    runtime::{PlaneError, concurrency, keepers, keys::AggregateId, outbound, shared::Work, timers::Arm},
+    runtime::{PlaneError, concurrency, keepers, keys::AggregateId, outbound::Actions, shared::Work, timers::Arm},
     workflow::{Run, RunEffect, Wake},
 };
+
+/// Effects that an executor runs in one round: a quick worker's answers to them fit into the inbox with room to spare, and
+/// whoever else waits for the executor waits no longer than for these.
+const MAX_ACTS: usize = 256;
 
 impl Executor {
     /// Answers when everything decided before is durable.
@@ -44,6 +48,29 @@ impl Executor {
         self.settled(&aggregate);
     }
 
+    /// Acts, in order of decision and a bounded number of times in one round.
+    fn leave(&mut self, mut actions: Actions) {
+        if self.outgoing.is_empty() {
+            self.acted += actions.act(&self.shared, MAX_ACTS.saturating_sub(self.acted), &mut self.local);
+        }
+        if !actions.is_empty() {
+            self.outgoing.push_back((actions, self.shared.clock.busy()));
+        }
+    }
+
+    /// Goes on with what was left over, in a new round.
+    pub(super) fn act(&mut self) {
+        self.acted = 0;
+        while let Some((actions, _)) = self.outgoing.front_mut()
+            && self.acted < MAX_ACTS
+        {
+            self.acted += actions.act(&self.shared, MAX_ACTS - self.acted, &mut self.local);
+            if actions.is_empty() {
+                self.outgoing.pop_front();
+            }
+        }
+    }
+
     /// Acts on everything at the front whose batch is durable.
     pub(super) fn settle(&mut self, aggregate: &AggregateId) {
         loop {
@@ -63,7 +90,8 @@ impl Executor {
             if let Some(gate) = pending.gate {
                 concurrency::nudge(&self.shared, gate);
             }
-            outbound::act(&self.shared, aggregate, pending.effects, pending.outbox, &mut self.local);
+            self.leave(Actions::new(aggregate.clone(), pending.effects, pending.outbox));
+            let Some(entry) = self.entries.get_mut(aggregate) else { return };
             answer(pending.command.reply, pending.answer, aggregate);
             match entry.phase {
                 // Its successors were decided on state that is gone.

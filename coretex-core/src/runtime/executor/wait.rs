@@ -25,6 +25,10 @@ const MAX_UNDER_WAY: usize = 4_096;
 /// not hold all of them in memory.
 const MAX_LOADS: usize = 256;
 
+/// Decisions that wait to be acted on before an executor takes more work: many starts of wide runs must not be decided
+/// faster than their jobs leave.
+const MAX_OUTGOING: usize = 256;
+
 #[derive(Default)]
 pub(super) struct Arrived {
     pub(super) commands: Vec<Command>,
@@ -38,9 +42,10 @@ impl Executor {
         if !self.local.is_empty() {
             return;
         }
-        let saturated = self.under_way >= MAX_UNDER_WAY || self.loads.len() >= MAX_LOADS;
+        let saturated =
+            self.under_way >= MAX_UNDER_WAY || self.loads.len() >= MAX_LOADS || self.outgoing.len() >= MAX_OUTGOING;
         std::future::poll_fn(|cx| {
-            let mut ready = self.calls.poll(cx).is_ready();
+            let mut ready = self.calls.poll(cx).is_ready() || !self.outgoing.is_empty();
             while let Poll::Ready(Some(loaded)) = self.loads.poll_next_unpin(cx) {
                 arrived.loaded.push(loaded);
                 ready = true;

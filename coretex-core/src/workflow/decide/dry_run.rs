@@ -18,11 +18,14 @@ impl Machine<'_> {
         let (decision, pool, failure) = match self.job_to_ask_about(slot, input.clone()) {
             Some(spec) => {
                 let decision = match self.facts.policy.evaluate(&spec.question()) {
-                    Verdict::Decided(decision) => Some(decision),
+                    Verdict::Decided(decision) => Some(Arc::new(decision)),
                     // A remote kernel is outside.
                     Verdict::Ask => None,
                 };
-                let denied = decision.as_ref().filter(|decision| decision.outcome == Outcome::Deny).map(denial);
+                let denied = decision
+                    .as_ref()
+                    .filter(|decision| decision.outcome == Outcome::Deny)
+                    .map(|decision| denial(decision));
                 match self.facts.routes.route(&spec.topic, &spec.meta.requires) {
                     Ok(pool) => (decision, Some(pool), denied),
                     Err(no_route) => {

@@ -203,7 +203,17 @@ mod tests {
                 for (pool, input) in texts().iter().zip(values().iter().cycle()) {
                     for decision in decisions() {
                         let (step, input, pool) = (step.clone(), input.clone(), pool.clone());
-                        same(at, RunEvent::StepDispatched { step, attempt: 12, input, decision, pool, deadline_at });
+                        same(
+                            at,
+                            RunEvent::StepDispatched {
+                                step,
+                                attempt: 12,
+                                input,
+                                decision: decision.into(),
+                                pool,
+                                deadline_at,
+                            },
+                        );
                     }
                 }
             }
