@@ -1,7 +1,11 @@
 //! Clients on the bus: packets as the published SDK writes them become jobs and cancels, and what is not in order is
 //! refused with a reason.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of a test fail by panicking, as the test does")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test fail by panicking, as the test does"
+)]
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

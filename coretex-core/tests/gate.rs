@@ -1,6 +1,6 @@
 //! The gate before every try: how far a human's yes reaches, and what happens when a policy kernel does not answer.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of a test fail by panicking, as the test does")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail by panicking, as the test does")]
 
 use std::{
     collections::VecDeque,
