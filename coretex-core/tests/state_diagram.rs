@@ -252,7 +252,7 @@ fn job_in(state: JobState, input: &str, granted: bool) -> Job {
         })
     });
     if state == JobState::ApprovalRequired {
-        job.decision = decision("require_approval");
+        job.decision = decision("require_approval").map(Arc::new);
     }
     job
 }
