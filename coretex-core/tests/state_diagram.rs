@@ -209,6 +209,7 @@ fn world<T>(verdict: &str, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
         stop_grace: Duration::from_secs(10),
         payload_limits: coretex_core::value::Limits::default(),
         gate: Default::default(),
+        bounds: Default::default(),
     })
 }
 

@@ -25,6 +25,27 @@ pub struct Facts<'a> {
     pub payload_limits: Limits,
     /// How long questions stay open and answers hold.
     pub gate: GateLimits,
+    /// How many bytes a run may move and hold.
+    pub bounds: RunBounds,
+}
+
+/// How many bytes of inputs and outputs a run may move and hold, so that no run takes more memory than there is. At least
+/// one step is always begun, however large its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunBounds {
+    /// What one decision makes before it leaves the rest to the next one.
+    pub decision_bytes: u64,
+    /// What workers and others outside have of the run before its next step begins.
+    pub in_flight_bytes: u64,
+    /// What the run holds in all before a step of it fails with `run_too_large`.
+    pub run_bytes: u64,
+}
+
+impl Default for RunBounds {
+    /// 16 MiB, 64 MiB and 256 MiB.
+    fn default() -> Self {
+        Self { decision_bytes: 16 << 20, in_flight_bytes: 64 << 20, run_bytes: 256 << 20 }
+    }
 }
 
 /// How long questions about a job stay open and answers hold.

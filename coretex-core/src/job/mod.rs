@@ -34,7 +34,7 @@ pub use dead_letter::{DeadLetter, codes};
 pub use decide::{Effect, JobInput, Moves, Rejected, SpecSource, decide, open};
 pub(crate) use decide::{job_after, whole_micros};
 pub use event::JobEvent;
-pub use facts::{Facts, GateLimits};
+pub use facts::{Facts, GateLimits, RunBounds};
 pub use grant::{ApprovalGrant, GrantLapse};
 pub use id::{IdError, JobId, RunId, StepId, StepRunId, TenantId, Topic, WorkflowId};
 pub use spec::{JobSpec, Priority};

@@ -104,6 +104,9 @@ pub struct Output {
     /// SHA-256 of the bytes, where the platform has read and pinned them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Arc<str>>,
+    /// Bytes of JSON, of an output that is too large for the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// Further pointers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Arc<str>>,

@@ -59,6 +59,7 @@ impl World {
             stop_grace: Duration::from_secs(10),
             payload_limits: crate::value::Limits::default(),
             gate: Default::default(),
+            bounds: Default::default(),
         }
     }
 }

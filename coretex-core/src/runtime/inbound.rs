@@ -218,6 +218,7 @@ fn inline_output(result: &protocol::JobResult, delivery: &Delivery) -> Output {
         value: delivery.message.payload.as_ref().map(|payload| payload.0.clone()),
         pointer: (!result.result_ptr.is_empty()).then(|| result.result_ptr.as_str().into()),
         sha256: None,
+        bytes: None,
         artifacts: result.artifact_ptrs.iter().take(1_000).map(|pointer| pointer.as_str().into()).collect(),
     }
 }
@@ -227,8 +228,9 @@ async fn blob_output(shared: &Shared, result: &protocol::JobResult, delivery: &D
     let mut output = Output { value: None, ..inline_output(result, delivery) };
     if let Some(payload) = &delivery.message.payload {
         match serde_json::to_vec(&*payload.0).map(bytes::Bytes::from) {
-            Ok(bytes) => match move_out(shared, &result.job_id, bytes).await {
+            Ok(bytes) => match move_out(shared, &result.job_id, bytes.clone()).await {
                 Some((pointer, digest)) => {
+                    output.bytes = u64::try_from(bytes.len()).ok();
                     output.pointer.get_or_insert(pointer);
                     output.sha256 = Some(digest);
                 }
@@ -251,6 +253,8 @@ async fn blob_output(shared: &Shared, result: &protocol::JobResult, delivery: &D
             if bytes.len() <= shared.options.inline_bytes && is_shallow(shared, &bytes) {
                 let value = serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into());
                 output.value = Some(Arc::new(value));
+            } else {
+                output.bytes = u64::try_from(bytes.len()).ok();
             }
         }
         Ok(None) => tracing::debug!(pointer = %result.result_ptr, "a result pointer leads nowhere"),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{PlaneError, PlaneErrorKind, Retention};
 use crate::{
     governance::Principal,
-    job::{GateLimits, Topic},
+    job::{GateLimits, RunBounds, Topic},
     value::Limits,
     workflow::StepType,
 };
@@ -46,6 +46,12 @@ pub struct Options {
     pub max_input_bytes: usize,
     /// Deepest nesting of an input.
     pub max_input_depth: usize,
+    /// Inputs and outputs that one decision of a run makes before the rest is left to the next one, in bytes.
+    pub decision_bytes: u64,
+    /// Inputs that workers and others outside have of one run before its next step begins, in bytes.
+    pub in_flight_bytes: u64,
+    /// Inputs and outputs that a run holds in all before a step of it fails with `run_too_large`, in bytes.
+    pub run_bytes: u64,
     /// Inputs that wait for an executor before callers have to.
     pub inbox: usize,
     /// What is kept for how long. Nothing is removed by itself unless `sweep_every` is set.
@@ -69,6 +75,9 @@ impl Default for Options {
             inline_bytes: 256 << 10,
             max_input_bytes: 1 << 20,
             max_input_depth: 64,
+            decision_bytes: RunBounds::default().decision_bytes,
+            in_flight_bytes: RunBounds::default().in_flight_bytes,
+            run_bytes: RunBounds::default().run_bytes,
             inbox: 1_024,
             retention: Retention::default(),
             sweep_every: None,
@@ -91,6 +100,9 @@ impl Options {
         if self.inbox == 0 || self.executors > 256 {
             return wrong("`inbox` is at least 1 and `executors` at most 256");
         }
+        if self.decision_bytes == 0 || self.in_flight_bytes == 0 || self.run_bytes == 0 {
+            return wrong("`decision_bytes`, `in_flight_bytes` and `run_bytes` are at least 1");
+        }
         if self.sweep_every.is_some_and(|every| every < Duration::from_secs(1)) {
             return wrong("`sweep_every` is at least a second");
         }
@@ -108,6 +120,14 @@ impl Options {
 
     pub(super) const fn gate_limits(&self) -> GateLimits {
         GateLimits { ask_timeout: self.ask_timeout, approval_ttl: self.approval_ttl }
+    }
+
+    pub(super) const fn run_bounds(&self) -> RunBounds {
+        RunBounds {
+            decision_bytes: self.decision_bytes,
+            in_flight_bytes: self.in_flight_bytes,
+            run_bytes: self.run_bytes,
+        }
     }
 
     pub(super) fn executor_count(&self) -> usize {

@@ -13,7 +13,7 @@ use crate::{
     governance::Principal,
     job::{ApprovalRequest, DeadLetter, Job, JobId, JobSpec, RunId, WorkflowId},
     ports::{Entry, Key, Scan},
-    workflow::{Run, StoredEvent, TimelineEvent, WorkflowSpec, timeline},
+    workflow::{Run, RunSummary, StoredEvent, TimelineEvent, WorkflowSpec, timeline},
 };
 
 /// One page of a list.
@@ -77,8 +77,24 @@ impl ControlPlane {
         from: u64,
         limit: usize,
     ) -> Result<Vec<TimelineEvent>, PlaneError> {
-        let run = self.run(principal, id).await?;
-        self.timeline_of(id, run.workflow().id(), from, limit).await
+        let summary = self.run_summary(principal, id).await?;
+        let damaged = |error| PlaneError::damaged(&format!("the summary of run `{id}`"), &error);
+        let workflow = WorkflowId::parse(&summary.workflow_id).map_err(damaged)?;
+        self.timeline_of(id, &workflow, from, limit).await
+    }
+
+    /// What lists show of a run: one read, however long its history is.
+    ///
+    /// # Errors
+    /// When there is no such run of the principal's tenant, or it cannot be read.
+    pub async fn run_summary(&self, principal: &Principal, id: &RunId) -> Result<RunSummary, PlaneError> {
+        let missing = || PlaneError::not_found("run", id.as_str());
+        if let Some(entry) = self.shared().store.get(&keys::run(id.as_str())).await? {
+            let summary: RunSummary = read("the summary of a run", &entry)?;
+            return Some(summary).filter(|summary| summary.org_id == principal.tenant.as_str()).ok_or_else(missing);
+        }
+        // A view may lag behind the events after a crash; they are the truth.
+        RunSummary::of(&self.run(principal, id).await?).ok_or_else(missing)
     }
 
     pub(super) async fn timeline_of(

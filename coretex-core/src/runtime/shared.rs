@@ -113,6 +113,7 @@ impl Shared {
             stop_grace: self.options.stop_grace,
             payload_limits: self.options.payload_limits(),
             gate: self.options.gate_limits(),
+            bounds: self.options.run_bounds(),
         }
     }
 

@@ -79,6 +79,11 @@ impl<'a> Draft<'a> {
         super::event::push_joined(&mut self.events, self.at, event);
     }
 
+    /// Number of events recorded so far.
+    pub(super) const fn recorded(&self) -> usize {
+        self.events.len()
+    }
+
     /// How the step run at `slot` is called.
     pub(super) fn run_id(&self, slot: usize) -> Option<StepRunId> {
         fold::run_id(self, slot)

@@ -353,6 +353,11 @@ pub enum RunEvent {
         /// How.
         resolution: Resolution,
     },
+    /// A step that may go was held back: the run moves or holds as many bytes as it may.
+    StepHeld {
+        /// The step.
+        step: StepRunId,
+    },
     /// A step was stopped before it ended.
     StepCancelled {
         /// The step.
@@ -541,6 +546,7 @@ impl RunEvent {
             | Self::StepSwitched { step, .. }
             | Self::StepParked { step, .. }
             | Self::StepResolved { step, .. }
+            | Self::StepHeld { step }
             | Self::StepCancelled { step }
             | Self::StepSucceeded { step, .. }
             | Self::ConditionEvaluated { step, .. }

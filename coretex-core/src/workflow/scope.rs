@@ -8,7 +8,7 @@ use super::{
     fold::{self, RunMut},
     state::Block,
 };
-use crate::value::{Node, Object, Scope, Value};
+use crate::value::{Elsewhere, Node, Object, Scope, Value};
 
 /// The scope of one evaluation, borrowed from the state, as seen from inside of a block.
 pub(super) struct RunScope<'a, S> {
@@ -89,7 +89,11 @@ impl Object for StepRun {
         let output = self.output.as_ref();
         let count = |count: u32| Some(Node::Int(i64::from(count)));
         match key {
-            "output" => output.and_then(|output| output.value.as_deref()).map(Node::Json),
+            "output" => match output.map(|output| (output.value.as_deref(), output.pointer.as_deref())) {
+                Some((Some(value), _)) => Some(Node::Json(value)),
+                Some((None, Some(_))) => Some(Node::Elsewhere(self)),
+                _ => None,
+            },
             "result_ptr" => output.and_then(|output| output.pointer.as_deref()).map(Node::Text),
             "status" => Some(Node::Text(self.status.as_str())),
             "attempts" => count(self.attempts),
@@ -108,6 +112,23 @@ impl Object for StepRun {
             .chain(group)
             .map(|key| (*key).to_owned())
             .collect()
+    }
+}
+
+/// An output that is kept by pointer.
+impl Elsewhere for StepRun {
+    fn reason(&self) -> String {
+        let step = self.job.as_ref().and_then(|job| job.id.step_parts()).map_or("?", |(_, step, _)| step);
+        let output = self.output.as_ref();
+        let pointer = output.and_then(|output| output.pointer.as_deref()).unwrap_or_default();
+        let size = match output.and_then(|output| output.bytes) {
+            Some(bytes) => format!("has {bytes} bytes, which `inline_bytes` does not allow in a record, and"),
+            None => "was handed over by pointer and could not be read, so it".to_owned(),
+        };
+        format!(
+            "the output of step `{step}` {size} is kept behind the pointer `{pointer}`; pass on `steps.{step}.result_ptr`, \
+             or make the output smaller"
+        )
     }
 }
 

@@ -111,6 +111,7 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
         RunEvent::ChildStarted { .. } => set("step_subworkflow_started", "running"),
         RunEvent::ChildStopping { .. } => set("step_subworkflow_stopping", "running"),
         RunEvent::StepSimulated { .. } => set("step_simulated", "running"),
+        RunEvent::StepHeld { .. } => set("step_held", "pending"),
         RunEvent::GroupOpened { .. } => set("step_group_started", "running"),
         RunEvent::BlockBegun { .. } => set("step_block_started", "running"),
         RunEvent::GroupStopping { .. } => set("step_group_stopping", "running"),

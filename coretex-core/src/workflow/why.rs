@@ -155,6 +155,11 @@ pub enum WaitCause {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         held_by: Vec<String>,
     },
+    /// Workers have as many bytes of the run as they may; it begins when something of the run ends.
+    Bytes {
+        /// Bytes that they have.
+        in_flight: u64,
+    },
     /// The other steps, before what succeeded is undone or last steps run.
     Phase {
         /// What the run does first.
@@ -182,7 +187,10 @@ impl Run {
             })
             .collect();
         let ends = |wait: &&Wait| {
-            !matches!(wait.cause, WaitCause::Steps { .. } | WaitCause::Group { .. } | WaitCause::Phase { .. })
+            !matches!(
+                wait.cause,
+                WaitCause::Steps { .. } | WaitCause::Group { .. } | WaitCause::Phase { .. } | WaitCause::Bytes { .. }
+            )
         };
         let of_run = steps.iter().filter(ends).map(|wait| Wait { step_id: None, cause: wait.cause.clone() });
         of_run.collect::<Vec<_>>().into_iter().chain(steps.clone()).collect()
@@ -221,6 +229,9 @@ impl Run {
     }
 
     fn cause_of_pending(&self, slot: usize, step: &StepRun) -> Option<WaitCause> {
+        if step.is_held {
+            return Some(WaitCause::Bytes { in_flight: self.core.in_flight_bytes });
+        }
         if let Some(until) = step.due_at {
             return Some(WaitCause::Backoff { until, attempt: step.attempts + 1, code: code_of(step) });
         }

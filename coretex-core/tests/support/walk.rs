@@ -79,6 +79,7 @@ impl World {
             stop_grace: Duration::from_secs(10),
             payload_limits: coretex_core::value::Limits::default(),
             gate: Default::default(),
+            bounds: Default::default(),
         }
     }
 }

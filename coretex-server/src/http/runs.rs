@@ -117,7 +117,16 @@ async fn views<'a>(
     Ok(views)
 }
 
-pub(super) async fn show(State(api): State<Api>, caller: Caller, Ids(id): Ids<String>) -> Result<Json<Value>, Problem> {
+/// A run; `view=summary` gives what lists show of it, whatever it holds.
+pub(super) async fn show(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids(id): Ids<String>,
+    params: Params,
+) -> Result<Json<Value>, Problem> {
+    if params.text("view") == Some("summary") {
+        return Ok(Json(json!(api.plane.run_summary(&caller.0, &RunId::parse(&id)?).await?)));
+    }
     let run = api.plane.run(&caller.0, &RunId::parse(&id)?).await?;
     shape::run(&run).map(Json).ok_or_else(|| no_run(&id))
 }

@@ -151,3 +151,17 @@ async fn an_input_that_does_not_fit_is_refused() {
     assert_eq!(rig.post("/api/v1/workflows/w/runs", "null").await.is(400).code(), "run_input_invalid");
     rig.post("/api/v1/workflows/w/runs", r#"{"name":"n"}"#).await.is(200);
 }
+
+#[tokio::test]
+async fn a_summary_of_a_run_is_what_lists_show_of_it() {
+    let rig = Rig::start().await;
+    rig.workflow("w", json!({"a": {"topic": "job.test.echo"}})).await;
+    let id = rig.start_run("w", json!({"x": 1})).await;
+    rig.ended(&id).await;
+    let path = format!("/api/v1/workflow-runs/{id}?view=summary");
+    let summary = rig.get(&path).await.is(200).json();
+    let listed = rig.get("/api/v1/workflow-runs?view=summary").await.is(200).json();
+    assert_eq!(summary, listed["items"][0]);
+    assert_eq!((&summary["status"], summary.get("input")), (&json!("succeeded"), None));
+    assert_eq!(rig.get("/api/v1/workflow-runs/nope?view=summary").await.is(404).code(), "run_not_found");
+}

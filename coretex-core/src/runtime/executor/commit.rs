@@ -93,6 +93,8 @@ impl Executor {
     pub(super) fn rearm(&mut self, aggregate: &AggregateId) {
         let Some(entry) = self.entries.get_mut(aggregate) else { return };
         let due = match &entry.state {
+            // It goes on in the next round, so that others have their turn.
+            Some(State::Run(run)) if run.goes_on(&self.shared.options.run_bounds()) => Some(run.updated_at()),
             Some(state) if state.wake() == Wake::Hot => state.next_due(),
             _ => None,
         };

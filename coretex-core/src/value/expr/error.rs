@@ -97,7 +97,8 @@ impl fmt::Debug for ExprError {
     }
 }
 
-/// An expression could not be evaluated. Code `expression_failed`.
+/// An expression could not be evaluated. Code `expression_failed`, or `output_by_pointer` where a value that it reads is
+/// kept elsewhere.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub struct EvalError(Box<Evaluation>);
 
@@ -122,6 +123,8 @@ pub enum EvalErrorKind {
     Conversion,
     /// The evaluation is larger than allowed: its work, a list or the result.
     Limit,
+    /// A value is kept elsewhere, such as an output behind a pointer.
+    Elsewhere,
 }
 
 /// A failure on its way up, before the expression's text is attached.
@@ -158,10 +161,13 @@ impl EvalError {
         self
     }
 
-    /// The stable code, `expression_failed`.
+    /// The stable code: `output_by_pointer` for [`EvalErrorKind::Elsewhere`], else `expression_failed`.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        "expression_failed"
+        match self.0.kind {
+            EvalErrorKind::Elsewhere => "output_by_pointer",
+            _ => "expression_failed",
+        }
     }
 
     /// The nature of the failure.

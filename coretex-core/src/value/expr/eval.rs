@@ -56,8 +56,9 @@ impl Budget {
 type Outcome<'a> = Result<Val<'a>, Box<Failure>>;
 
 /// The path lane: no tree, no budget.
-pub(super) fn walk<'a>(scope: &'a dyn Scope, path: &Path) -> Val<'a> {
-    path.segments().iter().skip(1).fold(Val::node(scope.variable(path.root())), |value, segment| value.step(segment))
+pub(super) fn walk<'a>(scope: &'a dyn Scope, path: &Path) -> Outcome<'a> {
+    let root = Val::node(scope.variable(path.root()));
+    path.segments().iter().skip(1).fold(root, |value, segment| value.step(segment)).at_hand()
 }
 
 /// Evaluates `ast` and hands the value to `finish`, while the scope is still borrowed.
@@ -92,12 +93,12 @@ impl<'a> Evaluator<'a, '_, '_> {
         if self.recorder.is_some() {
             return self.eval_recorded(ast);
         }
-        self.eval_kind(ast).map_err(|failure| placed(failure, ast))
+        self.eval_kind(ast).and_then(Val::at_hand).map_err(|failure| placed(failure, ast))
     }
 
     fn eval_recorded(&mut self, ast: &'a Ast) -> Outcome<'a> {
         let level = self.recorder.as_mut().map_or(0, |recorder| recorder.enter());
-        let outcome = self.eval_kind(ast).map_err(|failure| placed(failure, ast));
+        let outcome = self.eval_kind(ast).and_then(Val::at_hand).map_err(|failure| placed(failure, ast));
         let gap = match (&ast.kind, &outcome) {
             (Kind::Path(base, hops), Ok(Val::Missing)) => self.gap(base, hops),
             _ => None,

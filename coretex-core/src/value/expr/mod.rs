@@ -45,7 +45,7 @@ pub(in crate::value) use error::{excerpt, position};
 pub(in crate::value) use eval::Budget;
 pub(in crate::value) use lexer::string_at;
 pub use options::{CompileOptions, References};
-pub use scope::{Node, Object, Scope};
+pub use scope::{Elsewhere, Node, Object, Scope};
 pub use trace::{Trace, TraceNode, TraceOutcome};
 pub use types::Types;
 
@@ -150,8 +150,8 @@ impl Expr {
     ///
     /// # Errors
     ///
-    /// [`EvalError`] naming the expression and the reason. A plain path fails only when its
-    /// value is larger than an evaluation may copy (about one million values or 16 MiB of text).
+    /// [`EvalError`] naming the expression and the reason. A plain path fails only when its value is kept
+    /// elsewhere, or is larger than an evaluation may copy (about one million values or 16 MiB of text).
     pub fn evaluate(&self, scope: &dyn Scope) -> Result<Option<Value>, EvalError> {
         self.evaluate_within(scope, &mut Budget::default())
     }
@@ -169,7 +169,7 @@ impl Expr {
     ///
     /// # Errors
     ///
-    /// [`EvalError`] naming the expression and the reason. A plain path never fails.
+    /// [`EvalError`] naming the expression and the reason. A plain path fails only when its value is kept elsewhere.
     pub fn evaluate_bool(&self, scope: &dyn Scope) -> Result<bool, EvalError> {
         self.run(scope, &mut Budget::default(), |val, _| Ok(val.truthy()))
     }
@@ -208,7 +208,7 @@ impl Expr {
         finish: impl FnOnce(&val::Val<'_>, &mut Budget) -> Result<T, Box<error::Failure>>,
     ) -> Result<T, EvalError> {
         let result = match &self.0.program {
-            Program::Path(path) => finish(&eval::walk(scope, path), budget),
+            Program::Path(path) => eval::walk(scope, path).and_then(|value| finish(&value, budget)),
             Program::Tree(ast) => eval::evaluate(ast, scope, budget, finish),
         };
         result.map_err(|failure| failure.attach(&self.0.text))

@@ -31,6 +31,9 @@ pub(super) fn equal(left: &Val<'_>, right: &Val<'_>, budget: &mut Budget) -> Res
     budget.charge(1)?;
     Ok(match (left, right) {
         (Val::Missing | Val::Null, Val::Missing | Val::Null) => true,
+        (away @ Val::Elsewhere(_), _) | (_, away @ Val::Elsewhere(_)) => {
+            return away.clone().at_hand().map(|_| false);
+        }
         (Val::Bool(left), Val::Bool(right)) => left == right,
         (Val::Text(left), Val::Text(right)) => {
             budget.charge_text(left.len().min(right.len()))?;

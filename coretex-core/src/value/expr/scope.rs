@@ -25,6 +25,13 @@ pub trait Object {
     fn keys(&self) -> Vec<String>;
 }
 
+/// A value that exists and is kept elsewhere. Reading it fails with [`EvalErrorKind::Elsewhere`](super::EvalErrorKind),
+/// rather than as if it were missing.
+pub trait Elsewhere {
+    /// What it is, where it is kept and what to do, as the reason of the failure.
+    fn reason(&self) -> String;
+}
+
 /// One value that a [`Scope`] lends.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
@@ -39,6 +46,8 @@ pub enum Node<'a> {
     Int(i64),
     /// A flag that is not stored as JSON.
     Bool(bool),
+    /// A value that is not at hand.
+    Elsewhere(&'a dyn Elsewhere),
 }
 
 impl fmt::Debug for Node<'_> {
@@ -49,6 +58,7 @@ impl fmt::Debug for Node<'_> {
             Self::Text(text) => f.debug_tuple("Text").field(text).finish(),
             Self::Int(int) => f.debug_tuple("Int").field(int).finish(),
             Self::Bool(flag) => f.debug_tuple("Bool").field(flag).finish(),
+            Self::Elsewhere(value) => f.debug_tuple("Elsewhere").field(&value.reason()).finish(),
         }
     }
 }

@@ -16,6 +16,9 @@ use super::scope::{Node, Object};
 use crate::value::json::Value;
 use crate::value::path::{Segment, position};
 
+/// How the pointer to a result begins, where it stands in the place of an output that is too large for a record.
+const RESULT_POINTER: &str = "redis://res:";
+
 /// A value. `Missing` is what a path that leads nowhere gives; lists and maps never contain it.
 #[derive(Clone)]
 pub(super) enum Val<'a> {
@@ -31,6 +34,8 @@ pub(super) enum Val<'a> {
     Type(&'static str),
     Time(Timestamp),
     Span(SignedDuration),
+    /// Not at hand, and why. Whatever looks at it fails.
+    Elsewhere(Text<'a>),
 }
 
 #[derive(Clone)]
@@ -121,6 +126,7 @@ impl<'a> Val<'a> {
             Some(Node::Text(text)) => Self::Text(Text::Lent(text)),
             Some(Node::Int(int)) => Self::Int(int),
             Some(Node::Bool(flag)) => Self::Bool(flag),
+            Some(Node::Elsewhere(value)) => Self::Elsewhere(value.reason().into()),
         }
     }
 
@@ -171,7 +177,23 @@ impl<'a> Val<'a> {
         match (self, segment) {
             (Self::Map(dict), Segment::Key(key)) => dict.get(key),
             (Self::List(list), segment) => position(segment).map_or(Self::Missing, |at| list.get(at)),
+            (Self::Elsewhere(_), _) => self.clone(),
+            (Self::Text(text), _) if text.starts_with(RESULT_POINTER) => Self::Elsewhere(
+                format!(
+                    "what is read into is kept behind the pointer `{}`; have a worker read it, or make it smaller",
+                    &**text
+                )
+                .into(),
+            ),
             _ => Self::Missing,
+        }
+    }
+
+    /// The value, unless it is kept elsewhere.
+    pub(super) fn at_hand(self) -> Result<Self, Box<Failure>> {
+        match &self {
+            Self::Elsewhere(reason) => Err(Failure::boxed(EvalErrorKind::Elsewhere, &**reason)),
+            _ => Ok(self),
         }
     }
 
@@ -182,7 +204,7 @@ impl<'a> Val<'a> {
     /// The established truthiness, see [`crate::value::json::truthy`].
     pub(super) fn truthy(&self) -> bool {
         match self {
-            Self::Missing | Self::Null => false,
+            Self::Missing | Self::Null | Self::Elsewhere(_) => false,
             Self::Bool(flag) => *flag,
             Self::Int(int) => *int != 0,
             Self::Uint(uint) => *uint != 0,
@@ -205,6 +227,7 @@ impl<'a> Val<'a> {
             Self::Type(_) => "type",
             Self::Time(_) => "timestamp",
             Self::Span(_) => "duration",
+            Self::Elsewhere(_) => "pointer",
         }
     }
 
@@ -223,6 +246,7 @@ impl<'a> Val<'a> {
             Self::Type(_) => "a type",
             Self::Time(_) => "a timestamp",
             Self::Span(_) => "a duration",
+            Self::Elsewhere(_) => "a value that is kept elsewhere",
         }
     }
 
@@ -231,6 +255,7 @@ impl<'a> Val<'a> {
         budget.charge(1)?;
         Ok(Some(match self {
             Self::Missing => return Ok(None),
+            Self::Elsewhere(reason) => return Err(Failure::boxed(EvalErrorKind::Elsewhere, &**reason)),
             Self::Null => Value::Null,
             Self::Bool(flag) => Value::Bool(*flag),
             Self::Int(int) => Value::from(*int),

@@ -25,7 +25,10 @@ impl Machine<'_> {
                     Todo::Settle(holder) => self.end_group_if_done(holder),
                 }
             }
-            if self.is_over() || !self.turn() {
+            if self.is_over() {
+                return;
+            }
+            if !self.begin_held() && !self.turn() {
                 return;
             }
         }
@@ -57,6 +60,9 @@ impl Machine<'_> {
         }
         if step.incoming > 0 && !is_taken {
             return self.skip(slot, SkipReason::NotTaken);
+        }
+        if !self.has_room(slot, step) {
+            return;
         }
         if let Some(gate) = &step.gate {
             match gate.evaluate_bool(&self.scope(slot)) {

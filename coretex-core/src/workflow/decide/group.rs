@@ -3,8 +3,10 @@
 use super::{Machine, Todo};
 use crate::{
     job::{Failure, codes},
+    value::Value,
     workflow::{
         Joins, RunEvent, Step, StepKind, StepStatus,
+        definition::MAIN,
         fold::{self, RunMut, slots_of},
         scope::RunScope,
     },
@@ -73,7 +75,11 @@ impl Machine<'_> {
 
     /// Whether `blocks` more blocks are more than a run may have; the step has failed then.
     pub(super) fn is_too_large(&mut self, holder: usize, blocks: usize) -> bool {
-        let body = self.step(holder).and_then(|step| self.workflow.scopes().get(step.body?)).map_or(0, |body| body.len);
+        let body = self.step(holder).and_then(|step| step.body).map_or(0, |body| match blocks {
+            // What is in it was counted when its group began.
+            1 => self.workflow.scopes().get(body).map_or(0, |body| body.len),
+            _ => self.least_steps(body),
+        });
         if self.draft.step_count().saturating_add(blocks.saturating_mul(body)) <= MAX_STEP_RUNS {
             return false;
         }
@@ -86,6 +92,30 @@ impl Machine<'_> {
             self.fail(holder, failure);
         }
         true
+    }
+
+    /// Step runs that one block of `scope` has at least: those of groups in it that certainly begin are counted where
+    /// their number of items follows from the run's input alone.
+    fn least_steps(&self, scope: usize) -> usize {
+        let Some(scope) = self.workflow.scopes().get(scope) else { return 0 };
+        let inner = scope.roots.iter().filter_map(|root| {
+            let step = self.workflow.steps().get(*root).filter(|step| step.gate.is_none())?;
+            let blocks = match &step.kind {
+                StepKind::Parallel(_) => 1,
+                StepKind::ForEach { over, .. } if over.references().roots().all(|root| root == "input") => {
+                    match over.evaluate(&RunScope { state: &self.draft, block: MAIN }) {
+                        Ok(Some(Value::Array(items))) => items.len(),
+                        _ => 0,
+                    }
+                }
+                _ => 0,
+            };
+            if blocks == 0 {
+                return None;
+            }
+            Some(blocks.saturating_mul(self.least_steps(step.body?)))
+        });
+        inner.fold(scope.len, usize::saturating_add)
     }
 
     fn check_items(&mut self, holder: usize, step: &Step, block: usize) {

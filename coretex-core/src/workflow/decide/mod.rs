@@ -5,6 +5,7 @@
 
 mod advance;
 mod attempt;
+mod bounds;
 mod child;
 mod cut;
 mod dry_run;
@@ -405,6 +406,8 @@ struct Machine<'a> {
     workflow: &'a Workflow,
     facts: &'a Facts<'a>,
     todo: VecDeque<Todo>,
+    /// Step runs before this one that were held back were looked at.
+    held_from: u32,
     records: Records,
     /// With the step run that each is of.
     effects: Vec<(Option<usize>, RunEffect)>,
@@ -418,6 +421,7 @@ impl<'a> Machine<'a> {
             draft,
             facts,
             todo: VecDeque::new(),
+            held_from: 0,
             records: Records::default(),
             effects: Vec::new(),
         }

@@ -97,7 +97,7 @@ impl Line<'_> {
     }
 
     fn output(&mut self, output: &Output) -> Result<(), Error> {
-        let Output { value, pointer, sha256, artifacts } = output;
+        let Output { value, pointer, sha256, bytes, artifacts } = output;
         if let Some(value) = value {
             self.raw(",\"value\":");
             self.json(value)?;
@@ -107,6 +107,10 @@ impl Line<'_> {
                 self.raw(name);
                 self.text(text)?;
             }
+        }
+        if let Some(bytes) = bytes {
+            self.raw(",\"bytes\":");
+            self.json(bytes)?;
         }
         if !artifacts.is_empty() {
             self.raw(",\"artifacts\":");
@@ -229,7 +233,8 @@ mod tests {
                     for pointer in texts().map(Some).into_iter().chain([None]) {
                         let sha256 = pointer.clone();
                         let artifacts = pointer.iter().cloned().collect();
-                        let output = Output { value: value.clone(), pointer, sha256, artifacts };
+                        let bytes = pointer.as_ref().map(|_| 300_000);
+                        let output = Output { value: value.clone(), pointer, sha256, bytes, artifacts };
                         let (step, worker) = (step.clone(), worker.clone());
                         same(at, RunEvent::StepCompleted { step, attempt: 1, worker, execution_ms: u64::MAX, output });
                     }

@@ -8,7 +8,7 @@ use serde_json::Map;
 use super::{
     RunMut,
     place::{block, slots_of, step_runs},
-    step::{shown, with_step},
+    step::{shown, size, with_step},
 };
 use crate::{
     value::Value,
@@ -41,6 +41,8 @@ pub(super) fn opened(
     }
     with_step(run, slot, |step| {
         step.status = StepStatus::Running;
+        step.is_held = false;
+        step.bytes = items.map_or(0, |items| size(items));
         step.started_at = step.started_at.or(Some(at));
         step.due_at = until;
         step.group = Some(Box::new(Group {
@@ -69,6 +71,7 @@ pub(super) fn block_begun(run: &mut impl RunMut, slot: usize, index: u32, carry:
     let mut begun = block(&workflow, body, base, u32::try_from(slot).ok(), index);
     begun.previous = previous;
     begun.carry = carry.cloned();
+    run.core_mut().bytes += carry.map_or(0, |carry| size(carry));
     if is_known {
         if let Some(known) = run.block_at_mut(at as usize) {
             *known = begun;

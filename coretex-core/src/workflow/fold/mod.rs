@@ -166,26 +166,26 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
         }),
         RunEvent::StepNotified { payload, .. } => with_step(run, slot, |step| {
             begin(step, at, StepStatus::Running);
-            step.input = Some(payload.clone());
+            take_input(step, Some(payload));
             step.waits_for = Some(WaitsFor::Alert);
         }),
         RunEvent::StepStoring { attempt, key, value, .. } => with_step(run, slot, |step| {
             begin(step, at, StepStatus::Running);
             step.attempts = *attempt;
             step.due_at = None;
-            step.input.clone_from(value);
+            take_input(step, value.as_ref());
             step.waits_for = Some(WaitsFor::Artifact { key: key.clone() });
         }),
         RunEvent::ChildStarted { attempt, run: child, input, .. } => with_step(run, slot, |step| {
             begin(step, at, StepStatus::Running);
             step.attempts = *attempt;
             step.due_at = None;
-            step.input.clone_from(input);
+            take_input(step, input.as_ref());
             step.waits_for = Some(WaitsFor::Child { run: child.clone() });
         }),
         RunEvent::StepSimulated { input, .. } => with_step(run, slot, |step| {
             begin(step, at, StepStatus::Running);
-            step.input.clone_from(input);
+            take_input(step, input.as_ref());
         }),
         RunEvent::GroupOpened { items, until, .. } => group::opened(run, at, slot, items.as_ref(), *until),
         RunEvent::BlockBegun { index, carry, .. } => group::block_begun(run, slot, *index, carry.as_ref()),
@@ -212,6 +212,7 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
                 step.due_at = Some(at);
             }
         }),
+        RunEvent::StepHeld { .. } => with_step(run, slot, |step| step.is_held = true),
         RunEvent::StepCancelled { .. } => {
             with_step(run, slot, |step| end(step, StepStatus::Cancelled, at, None));
         }
@@ -243,7 +244,14 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
 
 fn begin(step: &mut StepRun, at: Timestamp, status: StepStatus) {
     step.status = status;
+    step.is_held = false;
     step.started_at = step.started_at.or(Some(at));
+}
+
+/// The step run has an input of its own, or none.
+fn take_input(step: &mut StepRun, input: Option<&Arc<crate::value::Value>>) {
+    step.bytes = input.map_or(0, |input| step::size(input));
+    step.input = input.cloned();
 }
 
 fn waiting(
@@ -257,7 +265,7 @@ fn waiting(
     with_step(run, slot, |step| {
         begin(step, at, StepStatus::Waiting);
         step.due_at = until;
-        step.input = input.cloned();
+        take_input(step, input);
         step.waits_for = Some(waits_for);
     });
 }
@@ -277,7 +285,7 @@ fn attempted(
         let grant = if step.attempts > step.forgiven { step.job.take().and_then(|job| job.grant) } else { None };
         step.attempts = attempt;
         step.due_at = None;
-        step.input = input.cloned();
+        take_input(step, input);
         step.job = id.map(|id| Box::new(Job { grant, ..Job::new(id, attempt, at) }));
     });
 }

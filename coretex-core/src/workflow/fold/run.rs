@@ -9,7 +9,7 @@ use crate::{
     job::{Failure, codes, whole_micros},
     value::Value,
     workflow::{
-        Cause, Phase, RestoredState, Role, RunEvent, RunStatus, StepStatus,
+        Cause, Phase, RestoredState, Role, RunEvent, RunStatus, StepRun, StepStatus,
         definition::MAIN,
         state::{RunCore, RunInfo},
     },
@@ -63,6 +63,9 @@ pub(super) fn started(core: &mut RunCore, at: Timestamp, event: &RunEvent) {
 pub(super) fn restored(run: &mut impl RunMut, state: &RestoredState) {
     run.restore(state);
     let core = run.core_mut();
+    let is_held = |step: &&StepRun| step.is_held && !step.status.is_terminal();
+    core.held = u32::try_from(state.steps.iter().filter(is_held).count()).unwrap_or(u32::MAX);
+    core.bytes = state.steps.iter().map(|step| step.bytes).sum();
     core.context = state.context.clone();
     core.signals = state.signals.clone();
     // What succeeds from here on succeeded after everything that was taken over.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Place, RunMut, place::of_step};
 use crate::{
     job::{Failure, Job, JobState, Output},
-    value::Value,
+    value::{Value, limits::measure},
     workflow::{Role, Step, StepKind, StepRun, StepStatus, WaitsFor, definition::EdgeKind},
 };
 
@@ -37,23 +37,32 @@ struct Weight {
     in_flight: u32,
     asking: u32,
     children: u32,
+    held: u32,
+    in_flight_bytes: u64,
+    bytes: u64,
 }
 
 fn weigh(step: &StepRun) -> Weight {
     if step.status.is_terminal() {
-        return Weight::default();
+        return Weight { bytes: step.bytes, ..Weight::default() };
     }
     let is_open = step.status != StepStatus::Pending;
     let job = step.job.as_ref().filter(|_| is_open);
     // One that is put off by policy has its time; any other that is pending is about to be judged, or asked about.
     let is_judged = |job: &Job| job.state == JobState::Pending && (job.due_at.is_none() || job.is_asking());
     let confirmed = !matches!(step.waits_for, Some(WaitsFor::Alert | WaitsFor::Artifact { .. }));
+    let in_flight = job.is_some_and(|job| job.state.is_in_flight());
+    let asking = (is_open && !confirmed) || job.is_some_and(|job| is_judged(job));
+    let child = is_open && matches!(step.waits_for, Some(WaitsFor::Child { .. }));
     Weight {
         open: 1,
         waiting: u32::from(step.status == StepStatus::Waiting),
-        in_flight: u32::from(job.is_some_and(|job| job.state.is_in_flight())),
-        asking: u32::from((is_open && !confirmed) || job.is_some_and(|job| is_judged(job))),
-        children: u32::from(is_open && matches!(step.waits_for, Some(WaitsFor::Child { .. }))),
+        in_flight: u32::from(in_flight),
+        asking: u32::from(asking),
+        children: u32::from(child),
+        held: u32::from(step.is_held),
+        in_flight_bytes: if in_flight || asking || child { step.bytes } else { 0 },
+        bytes: step.bytes,
     }
 }
 
@@ -75,8 +84,15 @@ pub(super) fn with_step(run: &mut impl RunMut, slot: usize, change: impl FnOnce(
         (&mut core.in_flight, before.in_flight, after.in_flight),
         (&mut core.asking, before.asking, after.asking),
         (&mut core.children, before.children, after.children),
+        (&mut core.held, before.held, after.held),
     ] {
         *count = (*count + after).saturating_sub(before);
+    }
+    for (bytes, before, after) in [
+        (&mut core.in_flight_bytes, before.in_flight_bytes, after.in_flight_bytes),
+        (&mut core.bytes, before.bytes, after.bytes),
+    ] {
+        *bytes = (*bytes + after).saturating_sub(before);
     }
     let counts = run.workflow().steps().get(position).is_some_and(|step| step.role != Role::Compensation);
     if before.open > after.open && counts {
@@ -84,8 +100,14 @@ pub(super) fn with_step(run: &mut impl RunMut, slot: usize, change: impl FnOnce(
     }
 }
 
+/// Bytes of `value` as JSON.
+pub(super) fn size(value: &Value) -> u64 {
+    measure(value).bytes as u64
+}
+
 pub(super) fn end(step: &mut StepRun, status: StepStatus, at: Timestamp, failure: Option<Failure>) {
     step.status = status;
+    step.is_held = false;
     step.completed_at = Some(at);
     step.due_at = None;
     step.waits_for = None;
@@ -121,6 +143,7 @@ fn finish(run: &mut impl RunMut, at: Timestamp, slot: usize, output: Option<&Arc
         } else if let Some(job) = &mut step.job {
             step.output = job.output.take();
         }
+        step.bytes += step.output.as_ref().and_then(|output| output.value.as_deref()).map_or(0, size);
         if undoable {
             step.done_at = TAKEN_OVER + seq;
         }

@@ -109,6 +109,15 @@ pub(in crate::workflow) struct RunCore {
     pub(in crate::workflow) asking: u32,
     /// Runs that are carried out for it.
     pub(in crate::workflow) children: u32,
+    /// Steps that were held back.
+    #[serde(default)]
+    pub(in crate::workflow) held: u32,
+    /// Bytes of inputs that workers and others outside have.
+    #[serde(default)]
+    pub(in crate::workflow) in_flight_bytes: u64,
+    /// Bytes of inputs, outputs, items and carried values that it holds, its own input aside.
+    #[serde(default)]
+    pub(in crate::workflow) bytes: u64,
     /// Events folded in.
     pub(in crate::workflow) seq: u64,
     /// Digests of the definitions that it was under before, each once: its events are folded under them.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Block, Phase, RunCore, RunStatus, StepRun};
 use crate::{
-    job::{Failure, Priority, RunId, StepRunId, TenantId},
+    job::{Failure, Priority, RunBounds, RunId, StepRunId, TenantId},
     value::Value,
     workflow::{
         Cause, Origin, ParentRun, RestoredState, RunEvent, StoredEvent, Workflow,
@@ -36,6 +36,7 @@ pub struct Run {
 struct Index {
     due: BTreeSet<(Timestamp, u32)>,
     listening: BTreeSet<(Arc<str>, u32)>,
+    held: BTreeSet<u32>,
 }
 
 /// What the index knows of one step run.
@@ -43,11 +44,16 @@ struct Index {
 pub(in crate::workflow) struct Place {
     due: Option<Timestamp>,
     listens_to: Option<Arc<str>>,
+    is_held: bool,
 }
 
 impl Place {
     pub(in crate::workflow) fn of(step: &StepRun) -> Self {
-        Self { due: step.next_due(), listens_to: step.listens_to().cloned() }
+        Self {
+            due: step.next_due(),
+            listens_to: step.listens_to().cloned(),
+            is_held: step.is_held && !step.status.is_terminal(),
+        }
     }
 }
 
@@ -56,7 +62,7 @@ impl Place {
 pub enum Wake {
     /// Nowhere: it has ended.
     Never,
-    /// A worker has one of its jobs, or an effect is not confirmed. On recovery the run must be loaded.
+    /// A worker has one of its jobs, an effect is not confirmed, or steps are held back. On recovery the run must be loaded.
     Hot,
     /// Its earliest timer.
     At(Timestamp),
@@ -334,6 +340,17 @@ impl Run {
         self.index.due.iter().take_while(|(due, _)| *due <= now).map(|(_, slot)| *slot as usize).collect()
     }
 
+    /// The first step run from `slot` on that is held back.
+    pub(in crate::workflow) fn held_from(&self, slot: u32) -> Option<u32> {
+        self.index.held.range(slot..).next().copied()
+    }
+
+    /// Whether steps were held back that may go now: the run goes on with a tick.
+    #[must_use]
+    pub const fn goes_on(&self, bounds: &RunBounds) -> bool {
+        !self.core.status.is_terminal() && self.core.held > 0 && self.core.in_flight_bytes < bounds.in_flight_bytes
+    }
+
     /// The step run that has waited longest for the signal `name`.
     pub(in crate::workflow) fn listener(&self, name: &Arc<str>) -> Option<usize> {
         let (heard, slot) = self.index.listening.range((name.clone(), 0)..).next()?;
@@ -350,7 +367,7 @@ impl Run {
         if self.core.queued {
             return Wake::Slot;
         }
-        if self.core.in_flight > 0 || self.core.asking > 0 {
+        if self.core.in_flight > 0 || self.core.asking > 0 || self.core.held > 0 {
             return Wake::Hot;
         }
         self.next_due().map_or(Wake::Human, Wake::At)
@@ -365,8 +382,11 @@ impl Run {
     /// Rough size in memory, in bytes, for the cache's bound.
     #[must_use]
     pub fn weight(&self) -> usize {
-        // Inputs, outputs and the cache's own entry are not walked; what they usually take is.
-        2_048 + self.steps.len() * (size_of::<StepRun>() + 256) + self.blocks.len() * size_of::<Block>()
+        // The cache's own entry and small values are not walked; what they usually take is.
+        usize::try_from(self.core.bytes).unwrap_or(usize::MAX / 2)
+            + 2_048
+            + self.steps.len() * (size_of::<StepRun>() + 256)
+            + self.blocks.len() * size_of::<Block>()
     }
 
     /// The state as JSON, for a snapshot record.
@@ -479,6 +499,13 @@ impl RunMut for Run {
                 self.index.due.remove(&(due, at));
             }
             self.index.due.extend(after.due.map(|due| (due, at)));
+        }
+        if before.is_held != after.is_held {
+            if after.is_held {
+                self.index.held.insert(at);
+            } else {
+                self.index.held.remove(&at);
+            }
         }
         if before.listens_to != after.listens_to {
             if let Some(name) = &before.listens_to {

@@ -33,6 +33,12 @@ pub struct StepRun {
     /// Whether a step that it waits for failed, in a group that goes on all the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(in crate::workflow) is_broken: bool,
+    /// Whether it may go and was held back, because the run moves or holds as many bytes as it may.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::workflow) is_held: bool,
+    /// Bytes of JSON of its own input, its output and its items.
+    #[serde(default, skip_serializing_if = "is_zero_u64")]
+    pub(in crate::workflow) bytes: u64,
     /// Tries that do not count, because an operator allowed a fresh set.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(in crate::workflow) forgiven: u32,

@@ -194,6 +194,7 @@ impl Driver {
             stop_grace: Duration::from_secs(10),
             payload_limits: crate::value::Limits::default(),
             gate: Default::default(),
+            bounds: Default::default(),
         }
     }
 

@@ -200,6 +200,9 @@ fn total(left: &Val<'_>, right: &Val<'_>, budget: &mut Budget) -> Result<Orderin
         }
         (Val::Map(left), Val::Map(right)) => total_of_maps(left, right, budget),
         (Val::Type(left), Val::Type(right)) => Ok(left.cmp(right)),
+        (away @ Val::Elsewhere(_), _) | (_, away @ Val::Elsewhere(_)) => {
+            away.clone().at_hand().map(|_| Ordering::Equal)
+        }
         _ => Ok(ordering(left, right, budget)?.unwrap_or_else(|| rank(left).cmp(&rank(right)))),
     }
 }
@@ -232,5 +235,6 @@ fn rank(value: &Val<'_>) -> u8 {
         Val::List(_) => 6,
         Val::Map(_) => 7,
         Val::Type(_) => 8,
+        Val::Elsewhere(_) => 9,
     }
 }
