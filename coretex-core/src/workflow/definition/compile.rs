@@ -128,6 +128,7 @@ impl Compiler {
                 self.reads(&layout, &steps, position, body, &read.inside);
             }
         }
+        self.recursion(&id, &layout, &steps);
         let Layout { mut scopes, index, entries, .. } = layout;
         for scope in &mut scopes {
             finish_scope(scope, &entries, &steps);

@@ -12,6 +12,7 @@ mod kinds;
 mod layout;
 mod read;
 mod reads;
+mod recursion;
 mod slip;
 
 use std::{

@@ -8,6 +8,7 @@ use super::*;
 mod failures;
 mod kinds;
 mod properties;
+mod refused;
 use crate::{
     job::{Answer, Facts, JobId, JobInput, JobResult, JobState, JobStatusReport, Output, RunId, StepRunId},
     policy::{Outcome, fixed},

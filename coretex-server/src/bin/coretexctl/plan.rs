@@ -87,4 +87,8 @@ fn describe(plan: &Value) {
     for (step, reason) in blocked.into_iter().flatten() {
         println!("\ncannot go as things are: {step}: {}", reason.as_str().unwrap_or_default());
     }
+    let warnings = plan.get("warnings").and_then(Value::as_object);
+    for (step, reason) in warnings.into_iter().flatten() {
+        println!("\nwarning: {step}: {}", reason.as_str().unwrap_or_default());
+    }
 }
