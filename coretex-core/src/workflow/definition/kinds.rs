@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{
     Case, ItemTolerance, Joins, StepKind,
-    compile::{Compiler, Reads, Rooted},
+    compile::{Compiler, Reads},
     layout::{Entry, Layout},
+    shapes::Rooted,
 };
 use crate::{
     job::{Topic, WorkflowId},
@@ -30,7 +31,7 @@ impl Compiler {
         reads: &mut Reads,
     ) -> (Option<Expr>, Option<StepKind>) {
         let (path, spec) = (&entry.path, entry.spec);
-        let options = rooted.within(layout, entry.scope);
+        let options = rooted.within(entry.scope);
         let kind = match spec.kind {
             StepType::Worker | StepType::Llm | StepType::Http | StepType::Container | StepType::Script => {
                 self.job(workflow, path, spec)
@@ -165,6 +166,14 @@ impl Compiler {
         reads: &mut Reads,
     ) -> Option<StepKind> {
         let over = self.expression(&format!("{path}.for_each"), &spec.for_each, options, &mut reads.outside);
+        if let Some(over) = over.as_ref().filter(|over| !over.types().allows("list") && !over.types().allows("null")) {
+            self.problem(
+                "wrong_type",
+                format!("{path}.for_each"),
+                format!("`{over}` is {}, and a `for_each` walks a list", over.types()),
+                "give it a list; `keys(...)` and `values(...)` make one of a map",
+            );
+        }
         let place = format!("{path}.on_item_error");
         let tolerance = match &spec.on_item_error {
             None | Some(OnItemError::FailFast) => ItemTolerance::Count(0),
@@ -193,7 +202,7 @@ impl Compiler {
         reads: &mut Reads,
     ) -> Option<StepKind> {
         let (path, spec) = (&entry.path, entry.spec);
-        let options = rooted.within(layout, entry.scope);
+        let options = rooted.within(entry.scope);
         if spec.steps.is_empty() {
             self.missing(path, "steps", "a loop needs at least one step", "write `steps:` with the steps of the loop");
         }
@@ -210,7 +219,7 @@ impl Compiler {
                 format!("use at most {MAX_ITERATIONS}"),
             );
         }
-        let inner = rooted.within(layout, entry.body.unwrap_or(entry.scope));
+        let inner = rooted.within(entry.body.unwrap_or(entry.scope));
         let goes_on = self.expression(&format!("{path}.while"), &spec.while_, inner, &mut reads.inside);
         let until = self.expression(&format!("{path}.until"), &spec.until, inner, &mut reads.inside);
         let carry = self.template(&format!("{path}.carry"), spec.carry.as_ref(), options, &mut reads.outside);

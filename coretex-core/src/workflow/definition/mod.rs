@@ -13,6 +13,7 @@ mod layout;
 mod read;
 mod reads;
 mod recursion;
+mod shapes;
 mod slip;
 
 use std::{
