@@ -36,6 +36,7 @@ mod lineage;
 mod next_time;
 mod plan;
 mod scope;
+pub(crate) mod shape;
 mod spec;
 mod state;
 #[cfg(test)]

@@ -443,19 +443,17 @@ impl Compiler {
         options: &CompileOptions,
         references: &mut References,
     ) -> Option<Template> {
-        match Template::compile(value?, options) {
+        match Template::compile_whole(value?, options) {
             Ok(template) => {
                 references.merge(template.references());
                 self.warn(path, template.warnings());
                 Some(template)
             }
-            Err(error) => {
-                self.problem(
-                    error.code(),
-                    format!("{path}{}", place_within(error.path())),
-                    error.to_string(),
-                    "correct the template",
-                );
+            Err((first, others)) => {
+                for error in std::iter::once(first).chain(others) {
+                    let place = format!("{path}{}", place_within(error.path()));
+                    self.problem(error.code(), place, error.to_string(), "correct the template");
+                }
                 None
             }
         }

@@ -56,7 +56,7 @@ impl Compiler {
             }
             StepType::Switch => self.switch(layout, entry, options, &mut reads.outside),
             StepType::Parallel => self.parallel(path, spec),
-            StepType::Loop => self.a_loop(layout, entry, rooted, reads),
+            StepType::Loop => self.a_loop(entry, rooted, reads),
             StepType::Delay => self.delay(path, spec, options, &mut reads.outside),
             StepType::Transform => {
                 if spec.output.is_none() {
@@ -194,13 +194,7 @@ impl Compiler {
         Some(StepKind::ForEach { over: over?, max_parallel: spec.max_parallel, tolerance })
     }
 
-    fn a_loop(
-        &mut self,
-        layout: &Layout<'_>,
-        entry: &Entry<'_>,
-        rooted: &Rooted,
-        reads: &mut Reads,
-    ) -> Option<StepKind> {
+    fn a_loop(&mut self, entry: &Entry<'_>, rooted: &Rooted, reads: &mut Reads) -> Option<StepKind> {
         let (path, spec) = (&entry.path, entry.spec);
         let options = rooted.within(entry.scope);
         if spec.steps.is_empty() {

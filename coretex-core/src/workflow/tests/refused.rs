@@ -96,3 +96,65 @@ fn a_step_that_reads_itself_is_refused() {
     let about_an_iteration = "id: w\nsteps:\n  l: {type: loop, until: steps.b.output, steps: {b: {}}}\n";
     assert!(Workflow::parse("w.yaml", about_an_iteration).is_ok());
 }
+
+#[test]
+fn every_slip_is_told_at_once_with_its_place_and_in_plain_words() {
+    let yaml = "
+id: w
+timeout_sec: soon
+nmae: x
+concurrency: {key: a, limit: many}
+steps:
+  a: {retry: {max_retries: -1, backof: 3, jitter: high}, depends_on: [b, 3], timeout_sec: 1.5}
+  b: {type: storage, storage: {op: zap, key: k}}
+  c: {type: storage, storage: {op: put}}
+  d: {type: parallel, join: most, steps: {e: {name: [x]}}}
+  f: {for_each: input.l, on_item_error: {tolerate: [1]}}
+  g: {meta: {risk_tags: read}, continue_on_error: perhaps}
+  h: []
+  i: {type: switch, cases: [{when: 'true', than: [a]}]}
+";
+    let error = Workflow::parse("flow.yaml", yaml).expect_err("full of slips");
+    let found: Vec<String> = error.problems.iter().map(|one| format!("{}: {}", one.path, one.code)).collect();
+    for expected in [
+        "timeout_sec: wrong_type",
+        "nmae: unknown_field",
+        "concurrency.limit: wrong_type",
+        "steps.a.retry.max_retries: out_of_range",
+        "steps.a.retry.backof: unknown_field",
+        "steps.a.retry.jitter: wrong_type",
+        "steps.a.depends_on[1]: wrong_type",
+        "steps.a.timeout_sec: wrong_type",
+        "steps.b.storage.op: value_unknown",
+        "steps.c.storage: field_missing",
+        "steps.d.join: value_unknown",
+        "steps.d.steps.e.name: wrong_type",
+        "steps.f.on_item_error: wrong_type",
+        "steps.g.meta.risk_tags: wrong_type",
+        "steps.g.continue_on_error: wrong_type",
+        "steps.h: wrong_type",
+        "steps.i.cases[0].than: unknown_field",
+    ] {
+        assert!(found.iter().any(|problem| problem == expected), "{expected} is missing in {found:#?}");
+    }
+    assert_eq!(found.len(), 17, "{found:#?}");
+    let text = error.to_string();
+    for inner in ["u32", "i64", "f64", "struct", "sequence", "Spec", "variant", "untagged", "line"] {
+        assert!(!text.contains(inner), "{inner}: {text}");
+    }
+    assert!(text.contains("did you mean `name`?") && text.contains("use one of put, get, delete"), "{text}");
+}
+
+#[test]
+fn every_bad_expression_of_a_template_is_told() {
+    let found =
+        problems("id: w\nsteps:\n  a: {input: {x: '${inptu.a}', y: {z: ['${1 +}', '${ok']}, fine: '${input.a}'}}\n");
+    assert_eq!(
+        found,
+        [
+            "steps.a.input.x: expression_invalid",
+            "steps.a.input.y.z[0]: expression_invalid",
+            "steps.a.input.y.z[1]: template_invalid",
+        ]
+    );
+}
