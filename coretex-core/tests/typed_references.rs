@@ -51,3 +51,74 @@ fn expressions_are_checked_against_the_schemas_of_the_workflow() {
     let codes: Vec<_> = parsed.warnings().iter().map(|warning| warning.code).collect();
     assert_eq!(codes, ["never_equal"]);
 }
+
+#[test]
+fn what_is_known_of_items_steps_and_the_run_is_checked() {
+    let text = |field: &str| {
+        format!(
+            "
+id: typed
+input_schema:
+  type: object
+  additionalProperties: false
+  properties:
+    text: {{ type: string }}
+    open: {{ type: array }}
+    rows: {{ type: array, items: {{ type: object, additionalProperties: false, properties: {{ id: {{ type: integer }}, tags: {{ type: array, items: {{ type: string }} }} }} }} }}
+steps:
+  ap: {{ type: approval }}
+  sw: {{ type: switch, cases: [{{ when: 'true', then: [] }}] }}
+  c: {{ type: condition, condition: 'true' }}
+  each:
+    type: parallel
+    for_each: input.rows
+    depends_on: [ap, sw, c]
+    steps:
+      x: {{ topic: job.x, for_each: item.tags, input: {{ v: \"${{item}}\" }} }}
+      y: {{ topic: job.x, {field} }}
+  opened: {{ topic: job.x, for_each: input.open, input: {{ v: \"${{item.any.thing}}\" }} }}
+"
+        )
+    };
+    for fine in [
+        "item.id + index",
+        "item.?zz",
+        "steps.ap.output.by",
+        "steps.ap.error.code",
+        "steps.ap.status",
+        "steps.sw.output.taken[0]",
+        "steps.c.output ? 1 : 2",
+        "run.id",
+        "run.error.message",
+        "steps.ap.result_ptr",
+    ] {
+        let parsed = Workflow::parse("typed.yaml", &text(&format!("input: {{ v: \"${{{fine}}}\" }}")));
+        assert!(parsed.is_ok(), "{fine}: {parsed:?}");
+    }
+    for wrong in [
+        "item.zz",
+        "item.id.zz",
+        "index.foo",
+        "run.idd",
+        "run.error.cod",
+        "steps.ap.output.zz",
+        "steps.ap.outputs",
+        "steps.ap.error.cod",
+        "steps.sw.output.zz",
+        "steps.c.output.zz",
+        "item.tags[0] * 2",
+    ] {
+        let parsed = Workflow::parse("typed.yaml", &text(&format!("input: {{ v: \"${{{wrong}}}\" }}")));
+        let Err(error) = parsed else { panic!("{wrong}") };
+        let [problem] = &*error.problems else { panic!("{error:?}") };
+        assert_eq!((problem.code, &*problem.path), ("expression_invalid", "steps.each.steps.y.input.v"), "{wrong}");
+    }
+    let inner = text("for_each: item.tags, input: { v: \"${item.zz}\" }");
+    assert!(Workflow::parse("typed.yaml", &inner).unwrap_err().to_string().contains("is a string"));
+    for (list, is_refused) in [("input.text", true), ("index", true), ("item", true), ("input.rows", false)] {
+        let parsed = Workflow::parse("typed.yaml", &text(&format!("for_each: {list}")));
+        let found = parsed.map_err(|error| format!("{}: {}", error.problems[0].path, error.code()));
+        let wanted = "steps.each.steps.y.for_each: wrong_type";
+        assert_eq!(found.err().as_deref(), is_refused.then_some(wanted), "{list}");
+    }
+}

@@ -16,7 +16,7 @@ use crate::{
     governance::Principal,
     job::{RunId, StepRunId},
     value::Value,
-    workflow::{Origin, Plan, Run, RunSummary, StartRun, Starter, Wait, WaitCause, Workflow, plan},
+    workflow::{Origin, Plan, Run, RunSummary, StartRun, Starter, StepKind, Wait, WaitCause, Workflow, plan},
 };
 
 /// A run to start from another one.
@@ -212,6 +212,33 @@ impl ControlPlane {
         spec.org_id = principal.tenant.to_string();
         spec.fill_topics(&self.shared().options.default_topics);
         Ok(self.plan(principal, &Workflow::compile("workflow", spec)?, input))
+    }
+
+    /// Adds a warning to the plan of `workflow` for each step that starts a workflow that is not stored. One read for
+    /// each such step.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn warn_of_unknown(
+        &self,
+        principal: &Principal,
+        workflow: &Workflow,
+        plan: &mut Plan,
+    ) -> Result<(), PlaneError> {
+        for step in workflow.steps() {
+            let StepKind::Subworkflow { workflow: other, .. } = step.kind() else { continue };
+            if other == workflow.id() {
+                continue;
+            }
+            match self.workflow(principal, other).await {
+                Err(error) if error.kind() == PlaneErrorKind::NotFound => {
+                    let warning = format!("there is no workflow `{other}`; store it before this one is started");
+                    plan.warnings.insert(step.id().to_string(), warning);
+                }
+                found => drop(found?),
+            }
+        }
+        Ok(())
     }
 
     /// Why a run is not further, and each of its steps: empty when it has ended. Where a job waits for a worker, the live

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     job::{Priority, WorkflowId},
     value::{CompileOptions, Node, Scope, Template, Value},
-    workflow::{DefinitionError, Problem},
+    workflow::{DefinitionError, Problem, shape},
 };
 
 /// Longest interval, jitter and the like, in seconds: a year.
@@ -165,9 +165,9 @@ impl ScheduleSpec {
     /// # Errors
     /// [`DefinitionError`] when a field is unknown or of another type.
     pub fn from_value(source_name: &str, value: Value) -> Result<Self, DefinitionError> {
-        serde_json::from_value(value).map_err(|error| {
-            let help = "correct the field; docs/reference/schedules.md lists them";
-            DefinitionError::one(source_name, "schedule_invalid", "$", error.to_string(), help)
+        shape::read("", value).map_err(|slips| {
+            let problems = slips.into_iter().map(|slip| Problem { code: "schedule_invalid", ..slip }).collect();
+            DefinitionError { source_name: source_name.to_owned(), problems }
         })
     }
 

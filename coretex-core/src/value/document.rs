@@ -230,7 +230,43 @@ fn tidy(message: &str) -> String {
         Some((head, tail)) if head.contains("line ") && head.contains("column ") => tail,
         _ => message,
     };
-    message.trim_end_matches(['.', ',', ' ']).to_owned()
+    in_own_words(message.trim_end_matches(['.', ',', ' ']))
+}
+
+/// What the parser says of its settings, its types and its counters, as the reader of the document knows it.
+fn in_own_words(message: &str) -> String {
+    let breach = message.strip_prefix("budget breached: ").and_then(|breach| breach.split([' ', '{', '(']).next());
+    match breach {
+        Some("Depth") => return format!("it is nested deeper than {MAX_DEPTH} levels"),
+        Some("Documents") => return "it holds more than one document".to_owned(),
+        Some("ScalarBytes") => return format!("its texts have more than {MAX_BYTES} bytes"),
+        Some("Aliases" | "Anchors") => return "it has too many anchors or aliases".to_owned(),
+        Some(_) => return format!("it has more than {MAX_NODES} values, or is otherwise larger than allowed"),
+        None => {}
+    }
+    if let Some(rest) = message.strip_prefix("duplicate mapping key") {
+        let key =
+            rest.trim_start_matches([':', ' ']).split(", set DuplicateKeyPolicy").next().unwrap_or_default().trim();
+        return if key.is_empty() || key.starts_with(',') {
+            "a key is repeated".to_owned()
+        } else {
+            format!("the key `{key}` is repeated")
+        };
+    }
+    let is = |words: &[&str]| words.iter().any(|word| message.starts_with(word));
+    if is(&["alias replay", "alias expansion"]) {
+        return format!("its aliases repeat more than {MAX_REPLAYED} values, or one another too deeply");
+    }
+    if is(&["recursive references"]) {
+        return "an alias stands inside of what it repeats".to_owned();
+    }
+    if is(&["cannot deserialize null into string", "unexpected container end while reading key"]) {
+        return "a key is missing or null; a key is a text".to_owned();
+    }
+    if is(&["invalid type", "expected string"]) {
+        return "a key is not a text".to_owned();
+    }
+    message.to_owned()
 }
 
 /// A JSON value whose maps have no key twice.

@@ -159,8 +159,9 @@ impl Schema {
     /// schema gives the same value.
     ///
     /// `const`, `enum`, `default` and `examples` are taken first, in this order; else the smallest
-    /// value of the type that the bounds and the format allow. An object has the required properties
-    /// and those with a default; of alternatives the first that leads to a valid value is taken.
+    /// value of the type that the bounds and the format allow. An object has its optional properties
+    /// too, and a list an element, as long as that does not recur or make the value invalid; of
+    /// alternatives the first that leads to a valid value is taken.
     ///
     /// ```
     /// use coretex_core::value::Schema;

@@ -118,11 +118,24 @@ impl Template {
     /// [`TemplateError`] with the path inside `source`, when an expression is invalid, a `${` is
     /// not closed, or the tree exceeds the default [`Limits`].
     pub fn compile(source: &Value, options: &CompileOptions) -> Result<Self, TemplateError> {
-        Limits::default()
-            .check(source)
-            .map_err(|error| TemplateError { path: error.path().to_owned(), reason: error.into() })?;
-        let mut compiler = Compiler { options, references: References::default(), warnings: Vec::new() };
-        let tree = compiler.tree(source, &mut String::new())?.unwrap_or_else(|| Tree::Static(Arc::new(source.clone())));
+        Self::compile_whole(source, options).map_err(|(first, _)| first)
+    }
+
+    /// As [`compile`](Self::compile), with the first error and all others.
+    pub(crate) fn compile_whole(
+        source: &Value,
+        options: &CompileOptions,
+    ) -> Result<Self, (TemplateError, Vec<TemplateError>)> {
+        let refused = |error: LimitError| TemplateError { path: error.path().to_owned(), reason: error.into() };
+        Limits::default().check(source).map_err(|error| (refused(error), Vec::new()))?;
+        let mut compiler =
+            Compiler { options, references: References::default(), warnings: Vec::new(), errors: Vec::new() };
+        let tree = compiler.tree(source, &mut String::new());
+        let mut errors = compiler.errors.into_iter();
+        if let Some(first) = errors.next() {
+            return Err((first, errors.collect()));
+        }
+        let tree = tree.unwrap_or_else(|| Tree::Static(Arc::new(source.clone())));
         Ok(Self(Arc::new(Compiled { tree, references: compiler.references, warnings: compiler.warnings })))
     }
 
@@ -184,25 +197,29 @@ struct Compiler<'o> {
     options: &'o CompileOptions,
     references: References,
     warnings: Vec<String>,
+    errors: Vec<TemplateError>,
 }
 
 impl Compiler<'_> {
     /// `None` when `source` is static.
-    fn tree(&mut self, source: &Value, path: &mut String) -> Result<Option<Tree>, TemplateError> {
+    fn tree(&mut self, source: &Value, path: &mut String) -> Option<Tree> {
         match source {
-            Value::String(text) => self.text(text, path),
+            Value::String(text) => self.text(text, path).unwrap_or_else(|error| {
+                self.errors.push(error);
+                None
+            }),
             Value::Array(items) => {
                 let mut trees = Vec::with_capacity(items.len());
                 for (index, item) in items.iter().enumerate() {
                     let length = path.len();
                     path.push_str(&format!("[{index}]"));
-                    trees.push(self.tree(item, path)?);
+                    trees.push(self.tree(item, path));
                     path.truncate(length);
                 }
-                Ok(trees
+                trees
                     .iter()
                     .any(Option::is_some)
-                    .then(|| Tree::Array(trees.into_iter().zip(items).map(shared).collect())))
+                    .then(|| Tree::Array(trees.into_iter().zip(items).map(shared).collect()))
             }
             Value::Object(map) => {
                 let mut trees = Vec::with_capacity(map.len());
@@ -212,15 +229,15 @@ impl Compiler<'_> {
                         path.push('.');
                     }
                     path.push_str(key);
-                    trees.push(self.tree(item, path)?);
+                    trees.push(self.tree(item, path));
                     path.truncate(length);
                 }
-                Ok(trees.iter().any(Option::is_some).then(|| {
+                trees.iter().any(Option::is_some).then(|| {
                     let trees = trees.into_iter().zip(map.values()).map(shared);
                     Tree::Object(map.keys().cloned().zip(trees).collect())
-                }))
+                })
             }
-            _ => Ok(None),
+            _ => None,
         }
     }
 

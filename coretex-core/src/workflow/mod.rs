@@ -37,6 +37,7 @@ mod migration;
 mod next_time;
 mod plan;
 mod scope;
+pub(crate) mod shape;
 mod spec;
 mod state;
 #[cfg(test)]

@@ -25,6 +25,9 @@ pub struct Plan {
     pub approvals: Vec<String>,
     /// Steps that could not go as things are, with the reason.
     pub blocked: BTreeMap<String, String>,
+    /// Steps that are legal and would fail as things are, with the reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub warnings: BTreeMap<String, String>,
 }
 
 /// What a step would do.
@@ -95,6 +98,7 @@ pub fn plan(workflow: &Workflow, starter: Starter<'_>, facts: &Facts<'_>) -> Pla
         steps: Vec::new(),
         approvals: Vec::new(),
         blocked: BTreeMap::new(),
+        warnings: BTreeMap::new(),
     };
     for scope in [super::definition::MAIN, super::definition::FINALLY] {
         add_scope(&mut plan, workflow, scope, &levels, starter, facts);

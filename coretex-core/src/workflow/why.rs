@@ -22,6 +22,16 @@ pub struct Wait {
     /// Why.
     #[serde(flatten)]
     pub cause: WaitCause,
+    /// Of the run as a whole: when it is given up, whatever it waits for; absent where it has no `timeout_sec`, or while
+    /// its clock stands still.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+}
+
+impl Wait {
+    const fn of_step(step_id: StepRunId, cause: WaitCause) -> Self {
+        Self { step_id: Some(step_id), cause, deadline: None }
+    }
 }
 
 /// What something waits for.
@@ -42,6 +52,13 @@ pub enum WaitCause {
         waiting: u32,
         /// How it ends is settled; what is left is being stopped.
         stopping: bool,
+    },
+    /// The other items of its `for_each`, of which no more may be under way at once.
+    MaxParallel {
+        /// The step that holds the items.
+        group: StepRunId,
+        /// Items that may be under way at once.
+        limit: u32,
     },
     /// A delay.
     Timer {
@@ -168,32 +185,60 @@ pub enum WaitCause {
 }
 
 impl Run {
-    /// Why each step run that has not ended is not further, and first why the run is not: the same causes, without those
-    /// that only wait for others. Empty when the run has ended. O(steps + edges).
+    /// Why the run is not further, and then each step run that has not ended, items that `max_parallel` holds back
+    /// included. The run waits for the steps that wait for something else than other steps, or for a place, and has its
+    /// deadline. Empty when it has ended. O(steps + edges).
     #[must_use]
     pub fn waits(&self) -> Vec<Wait> {
         if self.status().is_terminal() || self.id().is_none() {
             return Vec::new();
         }
+        let of_run = |cause| Wait { step_id: None, cause, deadline: self.deadline_at() };
         if let Some(slot) = self.slot().filter(|_| self.core.queued) {
-            let cause = WaitCause::Place { key: slot.key.to_string(), held_by: Vec::new() };
-            return vec![Wait { step_id: None, cause }];
+            return vec![of_run(WaitCause::Place { key: slot.key.to_string(), held_by: Vec::new() })];
         }
-        let steps: Vec<Wait> = self
-            .slots()
-            .filter(|(_, step)| !step.status.is_terminal())
-            .filter_map(|(slot, step)| {
-                Some(Wait { step_id: fold::run_id(self, slot), cause: self.cause_of(slot, step)? })
-            })
-            .collect();
-        let ends = |wait: &&Wait| {
-            !matches!(
-                wait.cause,
-                WaitCause::Steps { .. } | WaitCause::Group { .. } | WaitCause::Phase { .. } | WaitCause::Bytes { .. }
+        let mut waits = Vec::new();
+        for (slot, step) in self.slots().filter(|(_, step)| !step.status.is_terminal()) {
+            let Some((id, cause)) = fold::run_id(self, slot).zip(self.cause_of(slot, step)) else { continue };
+            self.add_held_back(step, &id, &mut waits);
+            waits.push(Wait::of_step(id, cause));
+        }
+        let of_others = |cause: &WaitCause| {
+            matches!(
+                cause,
+                WaitCause::Group { .. }
+                    | WaitCause::Phase { .. }
+                    | WaitCause::MaxParallel { .. }
+                    | WaitCause::Bytes { .. }
             )
         };
-        let of_run = steps.iter().filter(ends).map(|wait| Wait { step_id: None, cause: wait.cause.clone() });
-        of_run.collect::<Vec<_>>().into_iter().chain(steps.clone()).collect()
+        let ends = |wait: &&Wait| !of_others(&wait.cause) && !matches!(wait.cause, WaitCause::Steps { .. });
+        let mut steps: Vec<StepRunId> = waits.iter().filter(ends).filter_map(|wait| wait.step_id.clone()).collect();
+        if steps.is_empty() {
+            steps = waits.iter().filter_map(|wait| wait.step_id.clone()).collect();
+        }
+        if !steps.is_empty() {
+            waits.insert(0, of_run(WaitCause::Steps { steps }));
+        }
+        waits
+    }
+
+    /// The items that have not begun because as many as may be are under way.
+    fn add_held_back(&self, step: &StepRun, group_id: &StepRunId, waits: &mut Vec<Wait>) {
+        let Some(group) = step.group.as_deref().filter(|group| group.ending.is_none()) else { return };
+        let Some(StepKind::ForEach { max_parallel, .. }) =
+            self.workflow.steps().get(step.position()).map(|step| &step.kind)
+        else {
+            return;
+        };
+        if *max_parallel == 0 || group.active < *max_parallel {
+            return;
+        }
+        for index in group.begun..group.total {
+            let Ok(id) = StepRunId::parse(&format!("{group_id}[{index}]")) else { continue };
+            let cause = WaitCause::MaxParallel { group: group_id.clone(), limit: *max_parallel };
+            waits.push(Wait::of_step(id, cause));
+        }
     }
 
     fn cause_of(&self, slot: usize, step: &StepRun) -> Option<WaitCause> {

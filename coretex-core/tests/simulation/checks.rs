@@ -365,8 +365,17 @@ fn reasons(states: &[State]) {
     for state in states {
         let State::Run(run) = state else { continue };
         let waits = run.waits();
-        let of_run: Vec<&WaitCause> =
-            waits.iter().filter(|wait| wait.step_id.is_none()).map(|wait| &wait.cause).collect();
+        let own: Vec<&WaitCause> = waits.iter().filter(|wait| wait.step_id.is_none()).map(|wait| &wait.cause).collect();
+        assert!(own.len() <= 1, "one answer for the run: {own:?}");
+        // The run waits for what the steps that it names wait for.
+        let of_run: Vec<&WaitCause> = match own.as_slice() {
+            [WaitCause::Steps { steps }] => waits
+                .iter()
+                .filter(|wait| wait.step_id.as_ref().is_some_and(|id| steps.contains(id)))
+                .map(|wait| &wait.cause)
+                .collect(),
+            own => own.to_vec(),
+        };
         let due = |until: &Timestamp| run.next_due() == Some(*until);
         let named = match run.wake() {
             Wake::Never => of_run.is_empty(),

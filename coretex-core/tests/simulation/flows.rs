@@ -56,6 +56,7 @@ fn scope(name: &str, count: u64, depth: u32, rng: &mut Rng) -> Map<String, Value
         step.insert("depends_on".into(), json!(deps));
         // A gate or an input may read what it waits for, and now and then what it does not.
         let other = if rng.chance(900) { deps.first().cloned() } else { Some(format!("{name}{}", rng.below(count))) };
+        let other = other.filter(|other| *other != format!("{name}{n}"));
         decorate(&mut step, n, other.as_deref(), rng);
         steps.insert(format!("{name}{n}"), step.into());
     }
@@ -142,7 +143,7 @@ fn step(name: &str, n: u64, depth: u32, rng: &mut Rng) -> Map<String, Value> {
             }
             step
         }
-        60..=70 => json!({"type": "delay", "delay_sec": rng.below(200)}),
+        60..=70 => json!({"type": "delay", "delay_sec": 1 + rng.below(200)}),
         71..=80 => json!({"type": "condition", "condition": condition(None, rng)}),
         81..=90 => json!({"type": "approval", "timeout_sec": 30 + rng.below(3_000)}),
         _ => json!({"type": "notify", "input": {"message": format!("from s{n}"), "level": "WARN"}}),

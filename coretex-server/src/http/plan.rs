@@ -39,7 +39,9 @@ pub(super) async fn stored(
         None => api.plane.workflow(&caller.0, &id).await?,
     };
     let input = body.input.map(Value::Object);
-    Ok(Json(api.plane.plan(&caller.0, &workflow, input.as_ref())))
+    let mut plan = api.plane.plan(&caller.0, &workflow, input.as_ref());
+    api.plane.warn_of_unknown(&caller.0, &workflow, &mut plan).await?;
+    Ok(Json(plan))
 }
 
 /// The plan of a definition that is not stored, JSON or YAML. A definition with mistakes is refused as at its storing.
@@ -49,5 +51,7 @@ pub(super) async fn unstored(State(api): State<Api>, caller: Caller, request: Re
     };
     workflows::tidy(&mut value);
     let workflow = Workflow::from_value("body", value).map_err(|error| Problem::from(&error))?;
-    Ok(Json(api.plane.plan_unstored(&caller.0, &workflow, None)?))
+    let mut plan = api.plane.plan_unstored(&caller.0, &workflow, None)?;
+    api.plane.warn_of_unknown(&caller.0, &workflow, &mut plan).await?;
+    Ok(Json(plan))
 }

@@ -155,7 +155,7 @@ async fn a_run_says_why_it_waits() {
     let why = rig.get(&path).await.is(200).json();
     let question = format!("{run}:b");
     let waits = json!([
-        {"cause": "approval", "approval_id": question},
+        {"cause": "steps", "steps": ["b"]},
         {"step_id": "b", "cause": "approval", "approval_id": question},
         {"step_id": "c", "cause": "steps", "steps": ["b"]},
     ]);

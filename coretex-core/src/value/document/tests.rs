@@ -74,3 +74,26 @@ fn hostile_documents_end_with_a_named_error() {
         assert!(!error.reason().contains('\n'), "{error}");
     }
 }
+
+#[test]
+fn what_the_parser_says_of_itself_is_put_in_plain_words() {
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..10 {
+        let alias = vec![format!("*a{}", level - 1); 10].join(", ");
+        bomb.push_str(&format!("a{level}: &a{level} [{alias}]\n"));
+    }
+    let cases = [
+        ("a: 1\na: 2\n".to_owned(), "w.yaml:2:1: the key `a` is repeated"),
+        (format!("{}x{}", "[".repeat(70), "]".repeat(70)), "nested deeper than 64 levels"),
+        (bomb, "aliases repeat more than 50000 values"),
+        ("~: 1\n".to_owned(), "a key is a text"),
+        ("[1, 2]: x\n".to_owned(), "key"),
+    ];
+    for (text, expected) in cases {
+        let error = parse("w.yaml", &text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        for inner in ["DuplicateKeyPolicy", "budget", "Depth {", "replay", "Option<", "deserialize"] {
+            assert!(!error.contains(inner), "{error}");
+        }
+    }
+}

@@ -166,19 +166,34 @@ impl<'s> Checker<'s> {
             Base::Local(slot) => (self.locals.get(*slot).cloned().unwrap_or(Known::ANY), hops),
             Base::Variable(root) => match (&**root, hops) {
                 ("input", hops) => (self.options.input().map_or(Known::ANY, Known::schema), hops),
-                ("steps", [id, output, rest @ ..]) => match (&id.segment, &output.segment) {
-                    (Segment::Key(id), Segment::Key(field)) if **field == *"output" => {
+                ("steps", [id, rest @ ..]) => match (&id.segment, rest) {
+                    (Segment::Key(id), [output, rest @ ..]) if is_key(&output.segment, "output") => {
                         (self.options.output(id).map_or(Known::ANY, Known::schema), rest)
                     }
+                    (Segment::Key(_), rest) => (self.options.step().map_or(Known::ANY, Known::schema), rest),
                     _ => (Known::ANY, rest),
                 },
-                _ => (Known::ANY, &[][..]),
+                ("item", hops) => (self.item(), hops),
+                (root, hops) => match self.options.shape(root) {
+                    Some(view) => (Known::schema(view), hops),
+                    None => (Known::ANY, &[][..]),
+                },
             },
         };
         for hop in rest {
             known = self.hop(&known, hop, ast.start, asked)?;
         }
         Ok(known)
+    }
+
+    /// The element of the list that the innermost `for_each` walks.
+    fn item(&self) -> Known<'s> {
+        let Some(walked) = self.options.walked() else { return Known::ANY };
+        let mut around =
+            Checker { text: walked.list.text(), options: &walked.options, locals: Vec::new(), warnings: Vec::new() };
+        // The list itself was checked where it stands.
+        let list = super::with_tree(&walked.list, |tree| around.of(tree));
+        list.map_or(Known::ANY, |list| list.element(None))
     }
 
     /// One step down. `free` steps may lead nowhere.
@@ -340,4 +355,8 @@ fn results(operator: Operator, left: Types, right: Types) -> Types {
     };
     let possible = pairs.iter().filter(|(l, r, _)| left.meets(*l) && right.meets(*r));
     Types::union(possible.map(|(_, _, result)| *result))
+}
+
+fn is_key(segment: &Segment, name: &str) -> bool {
+    matches!(segment, Segment::Key(key) if **key == *name)
 }

@@ -260,6 +260,14 @@ fn compile_path(text: &str, path: Path, options: &CompileOptions) -> Result<Expr
     Ok(Expr(Arc::new(Compiled { text: text.into(), program: Program::Path(path), references, types, warnings })))
 }
 
+/// What `look` sees in the tree of an expression.
+fn with_tree<T>(expr: &Expr, look: impl FnOnce(&ast::Ast) -> T) -> T {
+    match &expr.0.program {
+        Program::Tree(tree) => look(tree),
+        Program::Path(path) => look(&path_tree(&expr.0.text, path)),
+    }
+}
+
 /// The tree that the path would be, for the checks that trees get.
 fn path_tree(text: &str, path: &Path) -> ast::Ast {
     let mut at = text.find(path.root()).unwrap_or(0);

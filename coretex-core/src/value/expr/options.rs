@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::Expr;
 use crate::value::json::Value;
 use crate::value::schema::view::{Source, View};
 
@@ -22,9 +23,21 @@ const STANDARD_ROOTS: [&str; 6] = ["input", "ctx", "steps", "item", "index", "ru
 #[derive(Clone, Debug)]
 pub struct CompileOptions {
     roots: BTreeSet<String>,
-    steps: Option<BTreeSet<String>>,
+    steps: Option<Arc<BTreeSet<String>>>,
     input: Option<Arc<Source>>,
-    outputs: BTreeMap<String, Arc<Source>>,
+    outputs: Arc<BTreeMap<String, Arc<Source>>>,
+    /// The shape of `steps.<id>`.
+    step: Option<Arc<Source>>,
+    /// The shapes of other roots.
+    shapes: BTreeMap<String, Arc<Source>>,
+    items: Option<Arc<Walked>>,
+}
+
+/// What a `for_each` walks, and where that stands.
+#[derive(Debug)]
+pub(super) struct Walked {
+    pub(super) list: Expr,
+    pub(super) options: CompileOptions,
 }
 
 impl Default for CompileOptions {
@@ -38,7 +51,15 @@ impl CompileOptions {
     /// `input` are not checked.
     #[must_use]
     pub fn new() -> Self {
-        Self { roots: STANDARD_ROOTS.map(str::to_owned).into(), steps: None, input: None, outputs: BTreeMap::new() }
+        Self {
+            roots: STANDARD_ROOTS.map(str::to_owned).into(),
+            steps: None,
+            input: None,
+            outputs: Arc::default(),
+            step: None,
+            shapes: BTreeMap::new(),
+            items: None,
+        }
     }
 
     /// Replaces the root variables.
@@ -75,7 +96,7 @@ impl CompileOptions {
         I: IntoIterator,
         I::Item: Into<String>,
     {
-        self.steps = Some(steps.into_iter().map(Into::into).collect());
+        self.steps = Some(Arc::new(steps.into_iter().map(Into::into).collect()));
         self
     }
 
@@ -92,8 +113,29 @@ impl CompileOptions {
     /// Declares the JSON Schema of `steps.<step_id>.output`, which is then checked as `input` is.
     #[must_use]
     pub fn with_step_schema(mut self, step_id: &str, schema: &Value) -> Self {
-        self.outputs.insert(step_id.to_owned(), Arc::new(Source::new(schema.clone())));
+        Arc::make_mut(&mut self.outputs).insert(step_id.to_owned(), Arc::new(Source::new(schema.clone())));
         self
+    }
+
+    /// Declares the JSON Schema of `steps.<id>`, of every step: its fields beside `output`.
+    #[must_use]
+    pub fn with_step_shape(mut self, schema: &Value) -> Self {
+        self.step = Some(Arc::new(Source::new(schema.clone())));
+        self
+    }
+
+    /// Adds a root variable and declares its JSON Schema, which is then checked as that of `input` is.
+    #[must_use]
+    pub fn with_root_schema(mut self, root: &str, schema: &Value) -> Self {
+        self.shapes.insert(root.to_owned(), Arc::new(Source::new(schema.clone())));
+        self.with_root(root)
+    }
+
+    /// Adds the root `item`: an element of the list that `list` gives, where `options` hold.
+    #[must_use]
+    pub fn with_items_of(mut self, list: &Expr, options: &Self) -> Self {
+        self.items = Some(Arc::new(Walked { list: list.clone(), options: options.clone() }));
+        self.with_root("item")
     }
 
     pub(super) fn input(&self) -> Option<View<'_>> {
@@ -102,6 +144,18 @@ impl CompileOptions {
 
     pub(super) fn output(&self, step_id: &str) -> Option<View<'_>> {
         self.outputs.get(step_id).map(|source| source.view())
+    }
+
+    pub(super) fn step(&self) -> Option<View<'_>> {
+        self.step.as_ref().map(|source| source.view())
+    }
+
+    pub(super) fn shape(&self, root: &str) -> Option<View<'_>> {
+        self.shapes.get(root).map(|source| source.view())
+    }
+
+    pub(super) fn walked(&self) -> Option<&Walked> {
+        self.items.as_deref()
     }
 
     pub(super) fn has_root(&self, name: &str) -> bool {
@@ -113,7 +167,7 @@ impl CompileOptions {
     }
 
     pub(super) fn steps(&self) -> Option<&BTreeSet<String>> {
-        self.steps.as_ref()
+        self.steps.as_deref()
     }
 }
 

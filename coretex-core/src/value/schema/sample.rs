@@ -18,6 +18,8 @@ use crate::value::limits::measure;
 const MAX_VALUES: usize = 2_000;
 /// Deepest sample; beyond it every value is null.
 const MAX_DEPTH: usize = 48;
+/// Deepest value that need not be there.
+const MAX_OPTIONAL_DEPTH: usize = 8;
 
 /// Which alternatives an attempt takes.
 #[derive(Clone, Copy, Debug)]
@@ -26,17 +28,33 @@ struct Attempt {
     alternative: usize,
     /// Whether `then` is aimed at rather than `else`.
     then: bool,
-    /// Whether optional properties are left out even with a default.
-    lean: bool,
+    fill: Fill,
+}
+
+/// Which optional properties an attempt has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fill {
+    /// All that are declared, and an element in every list, but for what lies inside of itself.
+    All,
+    /// Those with a default.
+    Defaults,
+    None,
 }
 
 pub(super) fn sample(schema: &Schema, source: &Source) -> Value {
     let attempts = (0..4).flat_map(|alternative| {
-        [(false, false), (true, false), (false, true)].map(|(then, lean)| Attempt { alternative, then, lean })
+        let kinds = [
+            (false, Fill::All),
+            (true, Fill::All),
+            (false, Fill::Defaults),
+            (true, Fill::Defaults),
+            (false, Fill::None),
+        ];
+        kinds.map(|(then, fill)| Attempt { alternative, then, fill })
     });
     let mut first = None;
     for attempt in attempts {
-        let mut sampler = Sampler { attempt, left: MAX_VALUES };
+        let mut sampler = Sampler { attempt, left: MAX_VALUES, around: Vec::new() };
         let value = sampler.value(&source.view(), 0, 0);
         if schema.is_valid(&value) {
             return value;
@@ -46,18 +64,27 @@ pub(super) fn sample(schema: &Schema, source: &Source) -> Value {
     first.unwrap_or_default()
 }
 
-struct Sampler {
+struct Sampler<'s> {
     attempt: Attempt,
     left: usize,
+    /// The schemas of the values around, the outermost first: what recurs is not begun once more.
+    around: Vec<View<'s>>,
 }
 
-impl Sampler {
+impl<'s> Sampler<'s> {
     /// The `nth` value that fits; different numbers give different values where the schema allows.
-    fn value(&mut self, view: &View<'_>, depth: usize, nth: usize) -> Value {
+    fn value(&mut self, view: &View<'s>, depth: usize, nth: usize) -> Value {
         if self.left == 0 || depth > MAX_DEPTH {
             return Value::Null;
         }
         self.left -= 1;
+        self.around.push(view.clone());
+        let value = self.decided_value(view, depth, nth);
+        self.around.pop();
+        value
+    }
+
+    fn decided_value(&mut self, view: &View<'s>, depth: usize, nth: usize) -> Value {
         let view = self.decided(view);
         if let Some(given) = given(&view, nth) {
             let size = measure(given);
@@ -84,8 +111,14 @@ impl Sampler {
         left.is_some()
     }
 
+    /// Whether a value that need not be there is made.
+    fn adds(&self, view: &View<'s>) -> bool {
+        let recurs = self.around.iter().any(|around| around.same(view));
+        self.attempt.fill == Fill::All && self.around.len() <= MAX_OPTIONAL_DEPTH && !view.never() && !recurs
+    }
+
     /// The view with an alternative chosen wherever there is a choice.
-    fn decided<'s>(&self, view: &View<'s>) -> View<'s> {
+    fn decided(&self, view: &View<'s>) -> View<'s> {
         let mut decided = view.clone();
         let mut done = 0;
         // An alternative may bring alternatives of its own.
@@ -115,12 +148,14 @@ impl Sampler {
         decided
     }
 
-    fn object(&mut self, view: &View<'_>, depth: usize) -> Value {
+    fn object(&mut self, view: &View<'s>, depth: usize) -> Value {
         let mut names: BTreeSet<&str> = strings(view.all("required")).collect();
-        if !self.attempt.lean {
+        if self.attempt.fill != Fill::None {
+            let most = view.all("maxProperties").filter_map(Value::as_u64).min().unwrap_or(u64::MAX);
             for name in view.declared() {
                 if let Property::Declared(property) = view.property(name)
-                    && property.first("default").is_some()
+                    && (property.first("default").is_some() || self.adds(&property))
+                    && (names.len() as u64) < most
                 {
                     names.insert(name);
                 }
@@ -172,13 +207,16 @@ impl Sampler {
         Value::Object(map)
     }
 
-    fn array(&mut self, view: &View<'_>, depth: usize) -> Value {
+    fn array(&mut self, view: &View<'s>, depth: usize) -> Value {
         let count = |keyword: &'static str| view.all(keyword).filter_map(Value::as_u64).max().unwrap_or(0);
         let contains = view.first("contains");
         let wanted =
             if contains.is_some() { view.first("minContains").and_then(Value::as_u64).unwrap_or(1) } else { 0 };
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-        let length = usize::try_from(count("minItems")).unwrap_or(usize::MAX).max(wanted).min(MAX_VALUES);
+        let least = usize::try_from(count("minItems")).unwrap_or(usize::MAX).max(wanted).min(MAX_VALUES);
+        let takes_one = view.all("maxItems").all(|most| most.as_u64() != Some(0))
+            && view.item(Some(0)).is_some_and(|element| self.adds(&element));
+        let length = least.max(usize::from(takes_one));
         let unique = view.all("uniqueItems").any(|flag| flag == &Value::Bool(true));
         let mut items: Vec<Value> = Vec::new();
         for at in 0..length {

@@ -144,7 +144,7 @@ impl Machine<'_> {
         }
         let forward = !self.is_stopped(slot);
         let failure = end.failure.unwrap_or_else(|| Failure::fatal("unknown", "no reason was recorded"));
-        let failure = Failure { message: format!("run `{}`: {}", end.run, failure.message).into(), ..failure };
+        let failure = in_run(&end.run, failure);
         match end.status {
             RunStatus::Succeeded => self.succeed_with(slot, end.output.unwrap_or_default()),
             RunStatus::Cancelled if !forward => self.cancelled(slot),
@@ -189,4 +189,13 @@ fn child_id(now: jiff::Timestamp, run: &RunId, step: &StepRunId, attempt: u32) -
     let millis = u64::try_from(now.as_millisecond()).unwrap_or_default();
     let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
     RunId::parse(&id.to_string()).ok()
+}
+
+/// The failure with the run that it happened in: the innermost one, so that the message stays short however deep the runs
+/// are nested. The runs on the way there are those of the steps.
+fn in_run(run: &RunId, failure: Failure) -> Failure {
+    if failure.message.starts_with("run `") {
+        return failure;
+    }
+    Failure { message: format!("run `{run}`: {}", failure.message).into(), ..failure }
 }

@@ -6,6 +6,7 @@ use super::{
     Edge, EdgeKind, Role, Step, StepKind, Workflow,
     layout::{Entry, Layout, MAX_DEPTH, MAX_STEPS, lay_out},
     read::kind_name,
+    shapes::{Rooted, output_schema_of},
     slip::closest,
 };
 use crate::{
@@ -108,7 +109,7 @@ impl Compiler {
         let concurrency =
             crate::workflow::concurrency::compile(spec.concurrency.as_ref(), &options, &mut self.problems);
         let triggers = crate::workflow::trigger::compile(&spec.triggers, &options, &mut self.problems);
-        let rooted = Rooted::new(options);
+        let rooted = Rooted::new(options, &layout);
         let output = self.template("output", spec.output.as_ref(), &rooted.plain, &mut References::default());
         let mut steps = Vec::with_capacity(layout.entries.len());
         let mut reads = Vec::with_capacity(layout.entries.len());
@@ -128,6 +129,7 @@ impl Compiler {
                 self.reads(&layout, &steps, position, body, &read.inside);
             }
         }
+        self.recursion(&id, &layout, &steps);
         let Layout { mut scopes, index, entries, .. } = layout;
         for scope in &mut scopes {
             finish_scope(scope, &entries, &steps);
@@ -164,7 +166,7 @@ impl Compiler {
         rooted: &Rooted,
     ) -> (Option<Step>, Reads) {
         let Entry { path, spec, name, .. } = entry;
-        let options = rooted.within(layout, entry.scope);
+        let options = rooted.within(entry.scope);
         let mut reads = Reads::default();
         let id = self.parsed(path, StepId::parse(name));
         if !entry.holds_items {
@@ -441,19 +443,17 @@ impl Compiler {
         options: &CompileOptions,
         references: &mut References,
     ) -> Option<Template> {
-        match Template::compile(value?, options) {
+        match Template::compile_whole(value?, options) {
             Ok(template) => {
                 references.merge(template.references());
                 self.warn(path, template.warnings());
                 Some(template)
             }
-            Err(error) => {
-                self.problem(
-                    error.code(),
-                    format!("{path}{}", place_within(error.path())),
-                    error.to_string(),
-                    "correct the template",
-                );
+            Err((first, others)) => {
+                for error in std::iter::once(first).chain(others) {
+                    let place = format!("{path}{}", place_within(error.path()));
+                    self.problem(error.code(), place, error.to_string(), "correct the template");
+                }
                 None
             }
         }
@@ -504,50 +504,6 @@ fn find_handlers(layout: &mut Layout<'_>) {
             entry.role = Role::Handler;
         }
     }
-}
-
-/// What expressions may use, by where they stand: there are few places that differ, and many steps.
-pub(super) struct Rooted {
-    plain: CompileOptions,
-    items: CompileOptions,
-    carries: CompileOptions,
-    both: CompileOptions,
-}
-
-impl Rooted {
-    fn new(options: CompileOptions) -> Self {
-        let plain = options.with_roots(["input", "ctx", "steps", "run"]);
-        let items = plain.clone().with_root("item").with_root("index");
-        let carries = plain.clone().with_root("carry").with_root("index");
-        Self { both: items.clone().with_root("carry"), plain, items, carries }
-    }
-
-    /// What expressions in `scope` may use.
-    pub(super) fn within(&self, layout: &Layout<'_>, scope: usize) -> &CompileOptions {
-        let (mut items, mut carries) = (false, false);
-        for entry in layout.around(scope).filter_map(|container| layout.entries.get(container)) {
-            items |= entry.holds_items;
-            carries |= !entry.holds_items && entry.spec.kind == StepType::Loop;
-        }
-        match (items, carries) {
-            (false, false) => &self.plain,
-            (true, false) => &self.items,
-            (false, true) => &self.carries,
-            (true, true) => &self.both,
-        }
-    }
-}
-
-/// What the output of a step is held to, as others see it.
-fn output_schema_of(entry: &Entry<'_>) -> Option<Value> {
-    let spec = entry.spec;
-    let judged = !matches!(spec.kind, StepType::Approval | StepType::Notify | StepType::Delay | StepType::Switch);
-    let schema = spec.output_schema.as_ref().filter(|_| judged)?;
-    if spec.for_each.is_empty() {
-        return Some(schema.clone());
-    }
-    // Items that may fail leave a null.
-    (entry.holds_items && spec.on_item_error.is_none()).then(|| serde_json::json!({"type": "array", "items": schema}))
 }
 
 /// What a scope knows of its steps.

@@ -62,6 +62,7 @@ impl Compiler {
         }
         if !spec.delay.is_empty() {
             let place = format!("{path}.delay");
+            self.beside(&place, spec);
             if spec.delay.contains("${") {
                 let template = self.text_template(&place, &spec.delay, options, references)?;
                 return Delay::step(Length::ForTemplate(template), &spec.delay);
@@ -74,6 +75,11 @@ impl Compiler {
                     None
                 }
             };
+        }
+        if spec.delay_sec == 0 && spec.delay_until.is_empty() && spec.timeout_sec == 0 {
+            let help = "write `delay: 1h`, `delay_until:` or `delay_next:`; `delay: 0s` for one that ends at once";
+            self.problem("field_missing", format!("{path}.delay"), "it does not say how long it lasts", help);
+            return None;
         }
         let seconds = if spec.delay_sec > 0 { spec.delay_sec } else { spec.timeout_sec };
         let wait = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
@@ -104,15 +110,7 @@ impl Compiler {
         references: &mut References,
     ) -> Option<StepKind> {
         let place = format!("{path}.delay_next");
-        let beside = [
-            ("delay", !spec.delay.is_empty()),
-            ("delay_sec", spec.delay_sec > 0),
-            ("delay_until", !spec.delay_until.is_empty()),
-        ];
-        if let Some((other, _)) = beside.into_iter().find(|(_, is_there)| *is_there) {
-            let message = format!("a delay ends by one rule, and `{other}` is another");
-            self.problem("field_misplaced", &place, message, "remove one of them");
-        }
+        self.beside(&place, spec);
         let zone = self.zone(&format!("{place}.time_zone"), &next.time_zone, options, references);
         let times = self.times(&place, next)?;
         // Without a zone as good as with any: it moves times by hours, and makes none come or stay away.
@@ -122,6 +120,21 @@ impl Compiler {
             return None;
         }
         Delay::step(Length::Next(Box::new(NextTime { times, zone: zone? })), next.to_string())
+    }
+
+    /// Refuses a second rule beside the one at `place`. The established two, `delay_sec` and `delay_until`, always stood
+    /// beside each other, and the first wins.
+    fn beside(&mut self, place: &str, spec: &StepSpec) {
+        let others = [
+            ("delay", !spec.delay.is_empty()),
+            ("delay_sec", spec.delay_sec != 0),
+            ("delay_until", !spec.delay_until.is_empty()),
+        ];
+        let own = |field: &str| place.ends_with(&format!(".{field}"));
+        if let Some((other, _)) = others.into_iter().find(|(field, is_there)| *is_there && !own(field)) {
+            let message = format!("a delay ends by one rule, and `{other}` is another");
+            self.problem("field_misplaced", place, message, "remove one of them");
+        }
     }
 
     fn zone(

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{
     Case, ItemTolerance, Joins, StepKind,
-    compile::{Compiler, Reads, Rooted},
+    compile::{Compiler, Reads},
     layout::{Entry, Layout},
+    shapes::Rooted,
 };
 use crate::{
     job::{Topic, WorkflowId},
@@ -30,7 +31,7 @@ impl Compiler {
         reads: &mut Reads,
     ) -> (Option<Expr>, Option<StepKind>) {
         let (path, spec) = (&entry.path, entry.spec);
-        let options = rooted.within(layout, entry.scope);
+        let options = rooted.within(entry.scope);
         let kind = match spec.kind {
             StepType::Worker | StepType::Llm | StepType::Http | StepType::Container | StepType::Script => {
                 self.job(workflow, path, spec)
@@ -55,7 +56,7 @@ impl Compiler {
             }
             StepType::Switch => self.switch(layout, entry, options, &mut reads.outside),
             StepType::Parallel => self.parallel(path, spec),
-            StepType::Loop => self.a_loop(layout, entry, rooted, reads),
+            StepType::Loop => self.a_loop(entry, rooted, reads),
             StepType::Delay => self.delay(path, spec, options, &mut reads.outside),
             StepType::Transform => {
                 if spec.output.is_none() {
@@ -165,6 +166,14 @@ impl Compiler {
         reads: &mut Reads,
     ) -> Option<StepKind> {
         let over = self.expression(&format!("{path}.for_each"), &spec.for_each, options, &mut reads.outside);
+        if let Some(over) = over.as_ref().filter(|over| !over.types().allows("list") && !over.types().allows("null")) {
+            self.problem(
+                "wrong_type",
+                format!("{path}.for_each"),
+                format!("`{over}` is {}, and a `for_each` walks a list", over.types()),
+                "give it a list; `keys(...)` and `values(...)` make one of a map",
+            );
+        }
         let place = format!("{path}.on_item_error");
         let tolerance = match &spec.on_item_error {
             None | Some(OnItemError::FailFast) => ItemTolerance::Count(0),
@@ -185,15 +194,9 @@ impl Compiler {
         Some(StepKind::ForEach { over: over?, max_parallel: spec.max_parallel, tolerance })
     }
 
-    fn a_loop(
-        &mut self,
-        layout: &Layout<'_>,
-        entry: &Entry<'_>,
-        rooted: &Rooted,
-        reads: &mut Reads,
-    ) -> Option<StepKind> {
+    fn a_loop(&mut self, entry: &Entry<'_>, rooted: &Rooted, reads: &mut Reads) -> Option<StepKind> {
         let (path, spec) = (&entry.path, entry.spec);
-        let options = rooted.within(layout, entry.scope);
+        let options = rooted.within(entry.scope);
         if spec.steps.is_empty() {
             self.missing(path, "steps", "a loop needs at least one step", "write `steps:` with the steps of the loop");
         }
@@ -210,7 +213,7 @@ impl Compiler {
                 format!("use at most {MAX_ITERATIONS}"),
             );
         }
-        let inner = rooted.within(layout, entry.body.unwrap_or(entry.scope));
+        let inner = rooted.within(entry.body.unwrap_or(entry.scope));
         let goes_on = self.expression(&format!("{path}.while"), &spec.while_, inner, &mut reads.inside);
         let until = self.expression(&format!("{path}.until"), &spec.until, inner, &mut reads.inside);
         let carry = self.template(&format!("{path}.carry"), spec.carry.as_ref(), options, &mut reads.outside);

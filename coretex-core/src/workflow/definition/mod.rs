@@ -12,6 +12,8 @@ mod kinds;
 mod layout;
 mod read;
 mod reads;
+mod recursion;
+mod shapes;
 mod slip;
 
 use std::{
@@ -22,6 +24,8 @@ use std::{
 
 pub use delay::Delay;
 pub(super) use delay::{Length, duration_of};
+pub(super) use read::kind_name;
+pub(super) use slip::closest;
 
 use super::{
     Concurrency, DefinitionError, Problem, RetrySpec, StepType, StorageOp, TimeoutCounts, Trigger, WorkflowSpec,

@@ -4,7 +4,7 @@ use serde_json::Map;
 
 use crate::{
     value::Value,
-    workflow::{DefinitionError, Problem, StepSpec, StepType, WorkflowSpec},
+    workflow::{DefinitionError, Problem, StepSpec, StepType, WorkflowSpec, shape},
 };
 
 /// Turns a JSON value into a spec. Steps are read one by one, so that a slip in one does not hide those of others.
@@ -21,13 +21,10 @@ pub(super) fn read_spec(source_name: &str, value: Value) -> Result<WorkflowSpec,
     let mut problems = Vec::new();
     let steps = take_steps(&mut fields, "steps", "", &mut problems);
     let finally = take_steps(&mut fields, "finally", "", &mut problems);
-    let mut spec: WorkflowSpec = match serde_json::from_value(Value::Object(fields)) {
-        Ok(spec) => spec,
-        Err(error) => {
-            problems.push(shape_problem("$", &error.to_string()));
-            WorkflowSpec::default()
-        }
-    };
+    let mut spec: WorkflowSpec = shape::read("", Value::Object(fields)).unwrap_or_else(|slips| {
+        problems.extend(slips);
+        WorkflowSpec::default()
+    });
     spec.steps = read_steps(steps, "steps", &mut problems);
     spec.finally = read_steps(finally, "finally", &mut problems);
     if problems.is_empty() { Ok(spec) } else { Err(DefinitionError { source_name: source_name.to_owned(), problems }) }
@@ -75,6 +72,15 @@ fn read_step(mut step: Value, place: &str, problems: &mut Vec<Problem>) -> Optio
         problems.push(problem);
         return None;
     }
+    if !step.is_object() {
+        problems.push(Problem {
+            code: "wrong_type",
+            path: place.to_owned(),
+            message: format!("it is {}, not a map", kind_name(&step)),
+            help: "write the fields of a step, or `{}` for none".into(),
+        });
+        return None;
+    }
     let mut inner = std::collections::BTreeMap::new();
     let mut compensate = None;
     if let Value::Object(fields) = &mut step {
@@ -89,21 +95,21 @@ fn read_step(mut step: Value, place: &str, problems: &mut Vec<Problem>) -> Optio
             compensate = read_step(undo, &format!("{place}.compensate"), problems);
         }
     }
-    match serde_json::from_value::<StepSpec>(step) {
+    match shape::read::<StepSpec>(place, step) {
         Ok(mut step) => {
             step.steps = inner;
             step.compensate = compensate.map(Box::new);
             Some(step)
         }
-        Err(error) => {
-            problems.push(shape_problem(place, &error.to_string()));
+        Err(slips) => {
+            problems.extend(slips);
             None
         }
     }
 }
 
 /// What `value` is, for messages.
-pub(super) const fn kind_name(value: &Value) -> &'static str {
+pub(in crate::workflow) const fn kind_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -112,17 +118,6 @@ pub(super) const fn kind_name(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "a map",
     }
-}
-
-fn shape_problem(path: &str, message: &str) -> Problem {
-    let (code, help) = if message.contains("unknown field") {
-        ("unknown_field", "remove it, or correct its name")
-    } else if message.contains("unknown variant") {
-        ("unknown_step_type", "use one of those listed")
-    } else {
-        ("wrong_type", "give it the type that is expected")
-    };
-    Problem { code, path: path.to_owned(), message: message.to_owned(), help: help.to_owned() }
 }
 
 /// Established fields whose meaning this version does not carry out. Ignoring them would run something else than what

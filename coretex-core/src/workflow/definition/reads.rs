@@ -39,6 +39,15 @@ impl Compiler {
                 }
                 continue;
             }
+            if target == position && scope == entry.scope {
+                self.problem(
+                    "step_not_visible",
+                    entry.path.clone(),
+                    format!("it reads `steps.{read}`, which is itself, and has made nothing when that is read"),
+                    "read another step, or `input`",
+                );
+                continue;
+            }
             if entry.role == Role::Compensation || self.is_finally(layout, scope) || target == position {
                 continue;
             }
@@ -85,7 +94,7 @@ fn seen_from_outside(layout: &Layout<'_>, scope: usize, target: usize) -> Option
 
 /// Positions of all steps that have ended, or whose end was waited for, when the step at `position` begins: its
 /// dependencies, direct or not, those of the groups around it, and those groups themselves.
-fn waited_for(layout: &Layout<'_>, steps: &[Step], position: usize) -> HashSet<usize> {
+pub(super) fn waited_for(layout: &Layout<'_>, steps: &[Step], position: usize) -> HashSet<usize> {
     let mut found = HashSet::new();
     let scope = layout.entries.get(position).map_or(0, |entry| entry.scope);
     for start in std::iter::once(position).chain(layout.around(scope)) {

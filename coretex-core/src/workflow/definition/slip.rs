@@ -1,7 +1,7 @@
 //! Which known name a slip was probably meant to be.
 
 /// The known name that `name` is most likely a slip of: at most two single-character edits away.
-pub(super) fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(in crate::workflow) fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let mut best: Option<(usize, &str)> = None;
     for candidate in known {
         let distance = edits(name, candidate);

@@ -9,6 +9,7 @@ mod failures;
 mod kinds;
 mod migration;
 mod properties;
+mod refused;
 use crate::{
     job::{Answer, Facts, JobId, JobInput, JobResult, JobState, JobStatusReport, Output, RunId, StepRunId},
     policy::{Outcome, fixed},
@@ -94,9 +95,9 @@ fn fields_and_types_that_are_not_carried_out_are_refused_by_name() {
         ("{cases: [{when: 'true'}]}", "steps.a.cases: field_misplaced"),
         ("{input_schema_id: x/y}", "steps.a.input_schema_id: not_supported"),
         ("{type: loop, max_iterations: 3}", "steps.a.steps: field_missing"),
-        ("{type: lopo}", "steps.a: unknown_step_type"),
-        ("{depend_on: [b]}", "steps.a: unknown_field"),
-        ("{depends_on: b}", "steps.a: wrong_type"),
+        ("{type: lopo}", "steps.a.type: unknown_step_type"),
+        ("{depend_on: [b]}", "steps.a.depend_on: unknown_field"),
+        ("{depends_on: b}", "steps.a.depends_on: wrong_type"),
     ] {
         assert_eq!(problems(&format!("id: w\nsteps:\n  a: {step}\n")), [place], "{step}");
     }

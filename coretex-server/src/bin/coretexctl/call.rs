@@ -3,7 +3,7 @@
 use std::{io::Read, path::Path, process::ExitCode};
 
 use anyhow::{Context, bail};
-use coretex_server::client::{Client, Sent};
+use coretex_server::client::{Client, ClientError, Sent};
 use serde_json::{Value, json};
 
 use crate::{
@@ -64,7 +64,7 @@ async fn workflow(client: &Client, verb: Workflow, json: bool) -> anyhow::Result
             let as_json = file.extension().is_some_and(|kind| kind == "json");
             let kind = if as_json { "application/json" } else { "application/yaml" };
             let path = query("/api/v1/workflows", [("note", note)]);
-            let answer = client.post(&path, Sent::text(body, kind)).await?;
+            let answer = client.post(&path, Sent::text(body, kind)).await.map_err(|error| in_file(error, &file))?;
             for warning in answer.get("warnings").map(items).into_iter().flatten() {
                 eprintln!(
                     "warning: {}: {}; {}",
@@ -354,6 +354,24 @@ pub(crate) fn part(text: &str) -> String {
         }
     }
     out
+}
+
+/// The refusal of a definition, with the name of the file in the place of the request's body.
+pub(crate) fn in_file(error: ClientError, file: &Path) -> ClientError {
+    match error {
+        ClientError::Refused { status, code, detail } => {
+            let name = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
+            let lines: Vec<String> = detail
+                .split('\n')
+                .map(|line| match line.strip_prefix("body:") {
+                    Some(rest) => format!("{name}:{rest}"),
+                    None => line.to_owned(),
+                })
+                .collect();
+            ClientError::Refused { status, code, detail: lines.join("\n") }
+        }
+        other => other,
+    }
 }
 
 pub(crate) fn read_file(path: &Path) -> anyhow::Result<String> {

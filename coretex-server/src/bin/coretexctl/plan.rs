@@ -7,7 +7,7 @@ use coretex_server::client::{Client, Sent};
 use serde_json::{Value, json};
 
 use crate::{
-    call::{items, part, query, read_file, read_input, show},
+    call::{in_file, items, part, query, read_file, read_input, show},
     print::{Table, text},
 };
 
@@ -28,7 +28,8 @@ pub(crate) async fn plan(
             bail!("--input and --version are for a stored workflow; `{workflow}` is a file");
         }
         let kind = if kind == "json" { "application/json" } else { "application/yaml" };
-        client.post("/api/v1/plan", Sent::text(read_file(path)?, kind)).await?
+        let sent = Sent::text(read_file(path)?, kind);
+        client.post("/api/v1/plan", sent).await.map_err(|error| in_file(error, path))?
     } else {
         let input = input.map(read_input).transpose()?;
         let path = format!("/api/v1/workflows/{}/plan", part(workflow));
@@ -86,5 +87,9 @@ fn describe(plan: &Value) {
     let blocked = plan.get("blocked").and_then(Value::as_object);
     for (step, reason) in blocked.into_iter().flatten() {
         println!("\ncannot go as things are: {step}: {}", reason.as_str().unwrap_or_default());
+    }
+    let warnings = plan.get("warnings").and_then(Value::as_object);
+    for (step, reason) in warnings.into_iter().flatten() {
+        println!("\nwarning: {step}: {}", reason.as_str().unwrap_or_default());
     }
 }

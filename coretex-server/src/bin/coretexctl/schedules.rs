@@ -7,7 +7,7 @@ use coretex_server::client::{Client, Sent};
 use serde_json::{Value, json};
 
 use crate::{
-    call::{items, part, read_file, show},
+    call::{in_file, items, part, read_file, show},
     print::{Table, text},
 };
 
@@ -85,7 +85,8 @@ pub(crate) async fn call(client: &Client, verb: Schedules, json: bool) -> anyhow
             let body = read_file(&file)?;
             let as_json = file.extension().is_some_and(|kind| kind == "json");
             let kind = if as_json { "application/json" } else { "application/yaml" };
-            let stored = client.post("/api/v1/schedules", Sent::text(body, kind)).await?;
+            let stored = client.post("/api/v1/schedules", Sent::text(body, kind)).await;
+            let stored = stored.map_err(|error| in_file(error, &file))?;
             show(&stored, json, || println!("{}", text(&stored, "id")));
         }
         Schedules::List => {

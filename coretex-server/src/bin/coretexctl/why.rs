@@ -43,17 +43,17 @@ fn lines(run: &str, waits: &[Value]) -> Vec<String> {
         let cause = cause(wait);
         let step = text(wait, "step_id");
         if step.is_empty() {
-            of_run.push(cause);
+            // What the run waits for is told with its steps, where it has them.
+            of_run.extend((text(wait, "cause") != "steps").then(|| format!("the run waits for {cause}")));
+            let deadline = text(wait, "deadline");
+            of_run.extend((!deadline.is_empty()).then(|| format!("the run is given up at {}", short(&deadline))));
             continue;
         }
-        let only_others = matches!(text(wait, "cause").as_str(), "steps" | "group" | "phase");
+        let only_others = matches!(text(wait, "cause").as_str(), "steps" | "group" | "phase" | "max_parallel");
         hints.entry(cause.clone()).or_insert_with(|| remedy(run, &step, wait));
         steps.entry((only_others, cause)).or_default().push(step);
     }
-    // What the run waits for is told with its steps, where it has them.
-    of_run.retain(|cause| !hints.contains_key(cause));
-    of_run.dedup();
-    let mut lines: Vec<String> = of_run.into_iter().map(|cause| format!("the run waits for {cause}")).collect();
+    let mut lines = of_run;
     for ((_, cause), names) in steps {
         let more = match names.len().saturating_sub(NAMED) {
             0 => String::new(),
@@ -72,13 +72,16 @@ fn cause(wait: &Value) -> String {
     let part = |member: &str| text(wait, member);
     let until = match part("until") {
         until if until.is_empty() => until,
-        until => format!(", until {}", until.chars().take(19).collect::<String>()),
+        until => format!(", until {}", short(&until)),
     };
     match part("cause").as_str() {
         "steps" => part("steps").replace(',', ", "),
         "group" => {
             let stopping = if part("stopping") == "true" { "; what is left is being stopped" } else { "" };
             format!("its group: {} under way, {} not begun{stopping}", part("active"), part("waiting"))
+        }
+        "max_parallel" => {
+            format!("other items of {}, of which {} may be under way at once", part("group"), part("limit"))
         }
         "timer" => match part("rule") {
             rule if rule.is_empty() => format!("a time{until}"),
@@ -109,6 +112,11 @@ fn cause(wait: &Value) -> String {
         "phase" => format!("the other steps; the run is {}", part("phase")),
         other => other.to_owned(),
     }
+}
+
+/// A time to the second.
+fn short(time: &str) -> String {
+    time.chars().take(19).collect()
 }
 
 /// The command that ends the wait, where a person can.

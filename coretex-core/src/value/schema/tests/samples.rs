@@ -31,7 +31,7 @@ fn samples_have_the_shape_that_the_schema_asks_for() {
         (json!({"type": "array", "contains": {"const": 7}}), json!([7])),
         (
             json!({"type": "object", "required": ["a", "z"], "properties": {"a": {"type": "string"}, "b": {"default": 2}, "c": {"type": "string"}}}),
-            json!({"a": "sample", "b": 2, "z": null}),
+            json!({"a": "sample", "b": 2, "c": "sample", "z": null}),
         ),
         (json!({"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer", "minimum": 2}}}), json!(2)),
         (
@@ -62,6 +62,31 @@ fn samples_have_the_shape_that_the_schema_asks_for() {
         assert_eq!(compiled.sample(), expected, "{schema}");
         assert!(compiled.is_valid(&expected), "{schema}");
     }
+}
+
+#[test]
+fn samples_have_what_is_optional_and_an_element_in_every_list() {
+    let schema = json!({
+        "type": "object",
+        "required": ["id"],
+        "properties": {
+            "id": {"type": "string"},
+            "items": {"type": "array", "items": {"type": "object", "properties": {"n": {"type": "integer"}}}},
+            "none": {"type": "array", "items": {"type": "string"}, "maxItems": 0},
+            "open": {"type": "array"},
+            "never": false
+        }
+    });
+    assert_eq!(sampled(&schema), json!({"id": "sample", "items": [{"n": 0}], "none": [], "open": []}));
+    let tree = json!({
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "left": {"$ref": "#"}, "all": {"type": "array", "items": {"$ref": "#"}}}
+    });
+    assert_eq!(sampled(&tree), json!({"all": [], "name": "sample"}), "what recurs is not begun once more");
+    // What cannot be there with the rest is left out.
+    let either =
+        json!({"properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "not": {"required": ["a", "b"]}});
+    assert_eq!(sampled(&either), json!({}));
 }
 
 #[test]
