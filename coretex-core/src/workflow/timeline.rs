@@ -85,8 +85,9 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
     match event {
         RunEvent::RunRestored { .. } => set("run_restored", "running"),
         RunEvent::RunUnwinding { .. } => set("run_unwinding", "running"),
-        RunEvent::RunCompensating {} => set("run_compensating", "running"),
-        RunEvent::RunFinalizing {} => set("run_finalizing", "running"),
+        RunEvent::RunCompensating { .. } => set("run_compensating", "running"),
+        RunEvent::RunFinalizing { .. } => set("run_finalizing", "running"),
+        RunEvent::RunHalted { .. } => set("run_halted", "running"),
         RunEvent::SignalReceived { .. } => set("signal_received", "received"),
         RunEvent::RunStarted { queued: true, .. } => set("run_status", "pending"),
         RunEvent::RunStarted { .. } | RunEvent::RunAdmitted { .. } => set("run_status", "running"),
@@ -165,10 +166,15 @@ fn details(line: &mut TimelineEvent, event: &RunEvent) {
                 put(line, "origin", json!({"run_id": origin.run, "seq": origin.at, "step_id": origin.step}));
             }
         }
-        RunEvent::RunUnwinding { cause } => match &**cause {
+        RunEvent::RunCompensating { until: Some(until) } | RunEvent::RunFinalizing { until: Some(until) } => {
+            put(line, "until", json!(until));
+        }
+        RunEvent::RunUnwinding { cause } | RunEvent::RunHalted { cause } => match &**cause {
             Cause::Failed { step, failure, .. } => {
                 say(line, failure);
-                put(line, "failed_step", json!(step));
+                if let Some(step) = step {
+                    put(line, "failed_step", json!(step));
+                }
             }
             Cause::Cancelled { by, reason } => {
                 line.message = Some(reason.to_string());

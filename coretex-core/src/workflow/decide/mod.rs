@@ -10,6 +10,7 @@ mod cut;
 mod dry_run;
 mod end;
 mod group;
+mod halt;
 mod input;
 mod kinds;
 mod restore;
@@ -114,6 +115,13 @@ pub enum RunInput {
     Admit,
     /// It shall stop.
     Cancel {
+        /// By whom.
+        by: Arc<str>,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// It shall stop, and not take the time to undo anything or to run last steps.
+    Halt {
         /// By whom.
         by: Arc<str>,
         /// Why.
