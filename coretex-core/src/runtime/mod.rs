@@ -37,6 +37,7 @@ mod plane;
 mod query;
 mod refusals;
 mod removal;
+mod repeat;
 mod requests;
 mod restart;
 mod retention;
