@@ -62,6 +62,7 @@ fn play(workflow: &Arc<Workflow>, input: &Arc<Value>) -> anyhow::Result<(Duratio
         stop_grace: Duration::from_secs(10),
         payload_limits: Limits::default(),
         gate: Default::default(),
+        bounds: Default::default(),
     };
     let began = Instant::now();
     let mut run = Run::new(workflow.clone());

@@ -455,3 +455,49 @@ fn a_start_that_is_repeated_after_a_crash_lets_no_second_one_give_way() {
     }
     assert!(between > 1, "some crash lay between the two");
 }
+
+#[test]
+fn a_singleton_is_not_answered_with_a_run_of_another_workflow() {
+    let text =
+        |id: &str| format!("id: {id}\nconcurrency: {{key: shared, policy: singleton}}\nsteps: {{a: {{topic: job.a}}}}");
+    let builder = TestPlane::builder().workflow(text("one")).workflow(text("two"));
+    tell(builder.worker("job.a", Reply::succeed(json!({})).after(10 * SECOND)), async |plane| {
+        let first = plane.start("one", json!({})).await?;
+        assert_eq!(plane.start("one", json!({})).await?, first);
+        let refused = plane.start("two", json!({})).await.unwrap_err();
+        assert_eq!(refused.code(), "concurrency_limit");
+        assert!(refused.to_string().contains(first.as_str()) && refused.to_string().contains("`one`"), "{refused}");
+        plane.run_to_end(&first).await?;
+        assert_ne!(plane.start("two", json!({})).await?, first);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_key_is_not_answered_with_what_was_asked_for_otherwise() {
+    let one = "id: one\ninput_schema: {properties: {n: {default: 1}}}\nsteps: {a: {topic: job.a}}";
+    let builder = TestPlane::builder().workflow(one).workflow("id: two\nsteps: {a: {topic: job.a}}");
+    tell(builder.worker("job.a", Reply::succeed(json!({}))), async |plane| {
+        let of = |id: &str, input| {
+            StartRequest::new(WorkflowId::parse(id).unwrap(), input).idempotency_key("k").label("env", "test")
+        };
+        let first = plane.start_with(of("one", json!({}))).await?;
+        assert_eq!(plane.start_with(of("one", json!({}))).await?, first);
+        assert_eq!(plane.start_with(of("one", json!({"n": 1}))).await?, first, "the default says the same");
+        let others = [
+            of("two", json!({})),
+            of("one", json!({"n": 2})),
+            of("one", json!({})).label("env", "live"),
+            of("one", json!({})).dry_run(),
+        ];
+        for other in others {
+            let refused = plane.start_with(other).await.unwrap_err();
+            assert_eq!(refused.code(), "idempotency_key_reused");
+            assert!(refused.to_string().contains(first.as_str()), "{refused}");
+        }
+        plane.run_to_end(&first).await?;
+        plane.ask(async |inner| inner.delete_run(plane.principal(), &first).await).await?;
+        assert_eq!(plane.start_with(of("one", json!({}))).await?, first, "the answer stays");
+        Ok(())
+    });
+}

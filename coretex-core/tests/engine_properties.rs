@@ -25,7 +25,10 @@ use std::{
 use coretex_core::{
     job::{JobInput, StepRunId},
     testing::Rng,
-    workflow::{ChildEnd, Origin, Run, RunEffect, RunInput, RunStatus, StartRun, StepStatus, WaitsFor, Workflow},
+    workflow::{
+        ChildEnd, Origin, Run, RunEffect, RunEvent, RunInput, RunStatus, StartRun, StepStatus, StoredEvent, WaitsFor,
+        Workflow,
+    },
 };
 use serde_json::{Map, Value, json};
 
@@ -208,11 +211,20 @@ fn repeats_change_nothing() {
     });
 }
 
+fn cancel() -> RunInput {
+    RunInput::Cancel { by: "ann".into(), reason: "enough".into() }
+}
+
+fn halt() -> RunInput {
+    RunInput::Halt { by: "ann".into(), reason: "enough".into() }
+}
+
 /// Whether an input names the try, the run or the identity that it is about, so that it is known however late it comes.
 fn fenced(input: &RunInput) -> bool {
     !matches!(
         input,
         RunInput::Cancel { .. }
+            | RunInput::Halt { .. }
             | RunInput::Resolve { .. }
             | RunInput::Answer { .. }
             | RunInput::Tick
@@ -231,11 +243,19 @@ fn a_cancel_ends_a_run_from_wherever_it_is() {
             if walk.run.status().is_terminal() || !dice.chance(300) {
                 return;
             }
-            let mut other = walk.fork();
-            other.feed(RunInput::Cancel { by: "ann".into(), reason: "enough".into() });
-            other.finish(&mut dice, |_, _, _| {});
-            let open: Vec<_> = other.run.steps().filter(|(_, step)| !step.status.is_terminal()).collect();
-            assert!(open.is_empty(), "{open:#?}");
+            for input in [cancel(), halt()] {
+                let mut other = walk.fork();
+                let begins = other.log.len();
+                other.feed(input.clone());
+                other.finish(&mut dice, |_, _, _| {});
+                let open: Vec<_> = other.run.steps().filter(|(_, step)| !step.status.is_terminal()).collect();
+                assert!(open.is_empty(), "{open:#?}");
+                let turns = |stored: &&StoredEvent| {
+                    matches!(stored.event, RunEvent::RunCompensating { .. } | RunEvent::RunFinalizing { .. })
+                };
+                let turned = other.log.iter().skip(begins).find(turns);
+                assert!(turned.is_none() || matches!(input, RunInput::Cancel { .. }), "{turned:?} after a halt");
+            }
         });
     });
 }
@@ -262,7 +282,7 @@ fn a_run_that_has_not_ended_can_be_woken_and_one_that_has_is_closed() {
             }
         });
         let before = walk.run.clone();
-        for input in [RunInput::Tick, RunInput::Cancel { by: "ann".into(), reason: "late".into() }] {
+        for input in [RunInput::Tick, cancel(), halt()] {
             assert!(walk.feed(input).is_some_and(|transition| transition.is_empty()));
         }
         assert!(walk.run == before);

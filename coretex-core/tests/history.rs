@@ -366,13 +366,23 @@ fn a_repeated_rerun_under_one_key_is_one_run() {
         assert_eq!(others(plane, &first).await?, [one.as_str()]);
         assert_eq!(dispatched(plane, &one), ["b@1"]);
         // The answer stays, whatever becomes of the run that it goes on from.
-        assert_eq!(rerun(plane, &first, keyed().from_step(step("nowhere"))).await?, one);
+        assert_eq!(rerun(plane, &first, keyed()).await?, one);
+        // What was asked for otherwise is no repeat.
+        for other in
+            [keyed().from_step(step("a")), keyed().input(json!({"n": 1})), keyed().at_event(1), keyed().dry_run()]
+        {
+            let refused = rerun(plane, &first, other).await.unwrap_err();
+            assert!(
+                refused.code() == "idempotency_key_reused" && refused.to_string().contains(one.as_str()),
+                "{refused}"
+            );
+        }
         plane.run_to_end(&one).await?;
         plane.ask(async |p| p.delete_run(plane.principal(), &first).await).await?;
         assert_eq!(rerun(plane, &first, keyed()).await?, one);
         // Starts know the same keys.
         let start = StartRequest::new(WorkflowId::parse("w")?, json!({})).idempotency_key("k");
-        assert_eq!(plane.start_with(start).await?, one);
+        assert_eq!(plane.start_with(start).await.unwrap_err().code(), "idempotency_key_reused");
         let bad = rerun(plane, &one, RerunRequest::new().idempotency_key("a\u{7}")).await.unwrap_err();
         assert_eq!(bad.code(), "idempotency_key_invalid");
         // After a week it is free again.

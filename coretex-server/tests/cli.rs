@@ -187,8 +187,9 @@ fn a_run_that_does_not_succeed_gives_its_watcher_another_exit_code() {
     server.ctl(&["approval", "reject", &format!("{run}:gate"), "--reason", "no"]).ok();
     assert_eq!(server.ctl(&["run", "watch", &run]).code, 3);
     let run = server.ctl(&["run", "start", "two"]).ok();
-    server.ctl(&["run", "cancel", &run]).ok();
-    assert_eq!(server.ctl(&["run", "watch", &run, "--json"]).code, 3);
+    server.ctl(&["run", "cancel", &run, "--force", "--reason", "not needed & done"]).ok();
+    let watched = server.ctl(&["run", "watch", &run, "--json"]);
+    assert_eq!((watched.code, watched.out.contains("not needed & done")), (3, true), "{watched:?}");
 }
 
 #[test]
@@ -233,6 +234,9 @@ fn expressions_are_evaluated_without_a_server() {
     assert_eq!(offline(&["input.count + 1", "--input", input]).ok(), "5");
     assert_eq!(offline(&["input.other", "--input", input]).ok(), "missing");
     assert_eq!(offline(&["--item", "-3", "--", "-item"]).ok(), "3");
+    assert_eq!(offline(&["-5 / 2"]).ok(), "-2");
+    assert_eq!(offline(&["--item", "-3", "-item"]).ok(), "3");
+    assert_eq!(offline(&["-item", "--item", "-3"]).ok(), "3");
     assert_eq!(
         offline(&["[item, ctx.x, run.id]", "--item", "-3", "--ctx", r#"{"x": true}"#, "--root", r#"run={"id": "r"}"#])
             .ok(),

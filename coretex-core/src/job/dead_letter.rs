@@ -21,6 +21,8 @@ pub mod codes {
     pub const APPROVAL_EXPIRED: &str = "approval_expired";
     /// No result in time.
     pub const TIMEOUT: &str = "timeout";
+    /// Undoing, or the `finally` steps, took longer than they may.
+    pub const FINALLY_TIMEOUT: &str = "finally_timeout";
     /// Stopped on request.
     pub const CANCELLED: &str = "cancelled";
     /// An operator gave it up.

@@ -184,6 +184,8 @@ pub fn decide(job: &Job, spec: &dyn SpecSource, input: JobInput, facts: &Facts<'
             lapse(job, &spec.spec(), &mut moves);
         }
         (Dispatched | Running, JobInput::Stop { by, reason, until }) if job.stop.is_none() => {
+            // The worker has no longer than it had.
+            let until = job.due_at.map_or(until, |deadline| until.min(deadline));
             moves.effects.push(cancel_effect(&spec.spec(), by.clone(), reason.clone()));
             moves.events.push(JobEvent::StopRequested { by, reason, until });
         }

@@ -26,7 +26,11 @@ pub(super) async fn carry_out(shared: &Arc<Shared>, owner: &AggregateId, effect:
     loop {
         let done = match effect {
             ChildEffect::StartChild(start) => start_child(shared, owner, start).await,
-            ChildEffect::StopChild { run, by, reason } => stop_child(shared, owner, run, by, reason).await,
+            ChildEffect::StopChild { run, by, reason, force } => {
+                let (by, reason) = (by.clone(), reason.clone());
+                let input = if *force { RunInput::Halt { by, reason } } else { RunInput::Cancel { by, reason } };
+                stop_child(shared, owner, run, input).await
+            }
             ChildEffect::EndChild { parent, end } => end_child(shared, parent, end).await,
         };
         match done {
@@ -78,14 +82,7 @@ async fn try_start(shared: &Arc<Shared>, start: &StartChild, busy: Busy) -> Resu
     Ok(())
 }
 
-async fn stop_child(
-    shared: &Arc<Shared>,
-    owner: &AggregateId,
-    run: &RunId,
-    by: &Arc<str>,
-    reason: &Arc<str>,
-) -> Result<(), PlaneError> {
-    let input = RunInput::Cancel { by: by.clone(), reason: reason.clone() };
+async fn stop_child(shared: &Arc<Shared>, owner: &AggregateId, run: &RunId, input: RunInput) -> Result<(), PlaneError> {
     match shared.call(AggregateId::Run(run.shared()), Work::Input(Input::Run(input))).await {
         // It may be about to start, or its start has failed and the step knows by now.
         Err(error) if error.kind() == PlaneErrorKind::NotFound => {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     ControlPlane, PlaneError, PlaneErrorKind, QueuedQuery,
     keys::{self, AggregateId},
-    load,
+    load, repeat,
     shared::Work,
     start::{check_input, check_key},
 };
@@ -67,8 +67,8 @@ impl RerunRequest {
         self
     }
 
-    /// Starts at most one run under `key` within seven days, per tenant: a repeat is answered with the first run. Keys
-    /// of starts and of reruns are the same keys.
+    /// Starts at most one run under `key` within seven days, per tenant: a repeat is answered with the first run, another
+    /// request is refused. Keys of starts and of reruns are the same keys.
     pub fn idempotency_key(mut self, key: impl Into<Arc<str>>) -> Self {
         self.idempotency_key = Some(key.into());
         self
@@ -111,7 +111,11 @@ impl ControlPlane {
         let run = load::read_run_until(self.shared(), &aggregate, seq).await?;
         let run = run.filter(|run| run.tenant() == &principal.tenant);
         let run = run.ok_or_else(|| PlaneError::not_found("run", id.as_str()))?;
-        if run.head() < seq || seq == 0 {
+        if seq == 0 {
+            let message = format!("events of a run are counted from 1, so run `{id}` has none with number 0");
+            return Err(PlaneError::new(PlaneErrorKind::NotFound, "event_not_found", message));
+        }
+        if run.head() < seq {
             let message = format!("run `{id}` has {} events, so none has number {seq}", run.head());
             return Err(PlaneError::new(PlaneErrorKind::NotFound, "event_not_found", message));
         }
@@ -123,14 +127,16 @@ impl ControlPlane {
     /// idempotency key is answered with the first run, also when the other one has changed since, or is gone.
     ///
     /// # Errors
-    /// When there is no such run, step or event, the step waits for one that did not end well (`rerun_impossible`), the
+    /// When there is no such run, step or event, the key was used for something else, the step waits for one that did not end well (`rerun_impossible`), the
     /// input does not fit, or the store refuses.
     pub async fn rerun(&self, principal: &Principal, id: &RunId, request: RerunRequest) -> Result<RunId, PlaneError> {
         if let Some(key) = request.idempotency_key.as_deref() {
             check_key(key)?;
             let key = keys::idempotency(principal.tenant.as_str(), key);
             if let Some(first) = load::find(self.shared(), &key).await? {
-                return Ok(RunId::parse(first.id())?);
+                let old = load::read_run(self.shared(), &AggregateId::Run(id.shared())).await?;
+                repeat::of_rerun(&first, id, &request, old.map(|(run, _)| run).as_ref())?;
+                return Ok(RunId::parse(first.aggregate.id())?);
             }
         }
         let old = match request.at {

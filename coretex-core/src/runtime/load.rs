@@ -20,11 +20,19 @@ pub(super) struct Loaded {
     /// There is none any more: it was deleted, and its id stays taken.
     pub(super) deleted: bool,
     /// The run that an idempotency key already names.
-    pub(super) existing: Option<AggregateId>,
+    pub(super) existing: Option<Existing>,
     /// The key that was looked up.
     pub(super) idempotency: Option<Key>,
     /// Virtual time stands still from the reading on.
     pub(super) busy: Busy,
+}
+
+/// A run that an idempotency key names.
+#[derive(Debug)]
+pub(super) struct Existing {
+    pub(super) aggregate: AggregateId,
+    /// Its state; `None` when it was deleted.
+    pub(super) run: Option<Box<Run>>,
 }
 
 /// Events read at a time.
@@ -59,9 +67,12 @@ pub(super) async fn load(
 }
 
 /// The run that an idempotency key names.
-pub(super) async fn find(shared: &Shared, key: &Key) -> Result<Option<AggregateId>, PlaneError> {
+pub(super) async fn find(shared: &Shared, key: &Key) -> Result<Option<Existing>, PlaneError> {
     let entry = shared.store.get(key).await?;
-    Ok(entry.and_then(|entry| Some(AggregateId::Run(std::str::from_utf8(&entry.value).ok()?.into()))))
+    let named = entry.and_then(|entry| Some(AggregateId::Run(std::str::from_utf8(&entry.value).ok()?.into())));
+    let Some(aggregate) = named else { return Ok(None) };
+    let run = read_run(shared, &aggregate).await?.map(|(run, _)| Box::new(run));
+    Ok(Some(Existing { aggregate, run }))
 }
 
 /// The durable state of an aggregate, with the head of the snapshot that it was folded from.

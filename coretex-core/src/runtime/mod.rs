@@ -38,6 +38,7 @@ mod plane;
 mod query;
 mod refusals;
 mod removal;
+mod repeat;
 mod requests;
 mod restart;
 mod retention;

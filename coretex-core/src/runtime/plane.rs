@@ -184,12 +184,24 @@ impl ControlPlane {
         Ok(ended)
     }
 
-    /// Stops a run: open steps are cancelled, workers are told. Stopping one that has ended changes nothing.
+    /// Stops a run: open steps are cancelled, workers are told, what succeeded is undone and the `finally` steps run, each
+    /// of these for [`Workflow::finally_timeout`](crate::workflow::Workflow::finally_timeout) at most. Stopping one that
+    /// is about to end, or has ended, changes nothing; see [`force_cancel_run`](Self::force_cancel_run).
     ///
     /// # Errors
     /// When there is no such run of the principal's tenant, or the store refuses.
     pub async fn cancel_run(&self, principal: &Principal, run: &RunId, reason: &str) -> Result<(), PlaneError> {
         self.tell(principal, run, RunInput::Cancel { by: principal.id.clone(), reason: reason.into() }).await
+    }
+
+    /// Stops a run and does not let it take the time to undo anything or to run last steps: what is under way is stopped,
+    /// workers have the stop grace, runs that it carries out are stopped the same way, and the run ends. Also when it was
+    /// cancelled before and is busy with its end. Stopping one that has ended changes nothing.
+    ///
+    /// # Errors
+    /// When there is no such run of the principal's tenant, or the store refuses.
+    pub async fn force_cancel_run(&self, principal: &Principal, run: &RunId, reason: &str) -> Result<(), PlaneError> {
+        self.tell(principal, run, RunInput::Halt { by: principal.id.clone(), reason: reason.into() }).await
     }
 
     /// Answers an approval step, or the question that policy asks about a step's job.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::{
     ControlPlane, PlaneError, PlaneErrorKind,
@@ -158,7 +159,9 @@ impl ControlPlane {
         limit: usize,
     ) -> Result<ListPage<DeadLetter>, PlaneError> {
         let limit = page_size(limit);
-        let mut after = cursor(DEAD_LETTERS_BY_TIME, cursor_text.as_deref())?;
+        let list = format!("{DEAD_LETTERS_BY_TIME}{}", principal.tenant);
+        let mut after = cursor(DEAD_LETTERS_BY_TIME, unmarked(&list, cursor_text)?.as_deref())?;
+        let next_behind = |key: &Key| key.as_str().strip_prefix(DEAD_LETTERS_BY_TIME).map(|rest| marked(&list, rest));
         let mut items = Vec::new();
         let mut looked_at = 0;
         loop {
@@ -177,13 +180,11 @@ impl ControlPlane {
                     }
                 }
                 if items.len() == limit {
-                    let next = entry.key.as_str().strip_prefix(DEAD_LETTERS_BY_TIME).map(str::to_owned);
-                    return Ok(ListPage { items, next });
+                    return Ok(ListPage { items, next: next_behind(&entry.key) });
                 }
             }
             if after.is_none() || looked_at >= SCAN_BOUND {
-                let next = after.and_then(|key| key.as_str().strip_prefix(DEAD_LETTERS_BY_TIME).map(str::to_owned));
-                return Ok(ListPage { items, next });
+                return Ok(ListPage { items, next: after.as_ref().and_then(next_behind) });
             }
         }
     }
@@ -202,7 +203,21 @@ impl ControlPlane {
         if letter.spec.tenant == principal.tenant { Ok(letter) } else { Err(missing()) }
     }
 
+    /// A page of the list behind `scan`, whose cursors are good for that list only.
     pub(super) async fn list<T>(
+        &self,
+        scan: Scan,
+        cursor: Option<String>,
+        limit: usize,
+        keep: impl Fn(&Entry) -> Result<Option<T>, PlaneError>,
+    ) -> Result<ListPage<T>, PlaneError> {
+        let prefix = scan.prefix.clone();
+        let page = self.list_from(scan, unmarked(&prefix, cursor)?, limit, keep).await?;
+        Ok(ListPage { items: page.items, next: page.next.map(|next| marked(&prefix, &next)) })
+    }
+
+    /// A page of the list behind `scan`; a cursor is what follows the prefix in the last key.
+    pub(super) async fn list_from<T>(
         &self,
         scan: Scan,
         cursor_text: Option<String>,
@@ -242,10 +257,31 @@ pub(super) fn page_size(limit: usize) -> usize {
 fn cursor(prefix: &str, text: Option<&str>) -> Result<Option<Key>, PlaneError> {
     let Some(text) = text else { return Ok(None) };
     let key = Key::new(format!("{prefix}{text}"));
-    key.check().map_err(|_| {
-        PlaneError::new(PlaneErrorKind::Invalid, "cursor_invalid", "the cursor is not one that was given out")
-    })?;
+    key.check().map_err(|_| cursor_invalid())?;
     Ok(Some(key))
+}
+
+/// Says in a cursor of which list it is.
+fn marked(list: &str, place: &str) -> String {
+    format!("{}-{place}", mark(list))
+}
+
+/// The place in a cursor of `list`.
+fn unmarked(list: &str, cursor: Option<String>) -> Result<Option<String>, PlaneError> {
+    let Some(cursor) = cursor else { return Ok(None) };
+    match cursor.split_once('-') {
+        Some((of, place)) if of == mark(list) => Ok(Some(place.to_owned())),
+        _ => Err(cursor_invalid()),
+    }
+}
+
+/// Short, because it is against mistakes, not against malice: a cursor never leaves the prefix of its list.
+fn mark(list: &str) -> String {
+    Sha256::digest(list).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn cursor_invalid() -> PlaneError {
+    PlaneError::new(PlaneErrorKind::Invalid, "cursor_invalid", "the cursor is not one that this list gave out")
 }
 
 pub(super) fn read<T: serde::de::DeserializeOwned>(what: &str, entry: &Entry) -> Result<T, PlaneError> {

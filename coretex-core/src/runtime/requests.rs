@@ -52,7 +52,8 @@ impl StartRequest {
         self
     }
 
-    /// Starts at most one run under `key` within seven days, per tenant: a repeat is answered with the first run.
+    /// Starts at most one run under `key` within seven days, per tenant: a repeat is answered with the first run. Another
+    /// workflow, input, labels or kind of start under the key is refused (`idempotency_key_reused`).
     pub fn idempotency_key(mut self, key: impl Into<Arc<str>>) -> Self {
         self.idempotency_key = Some(key.into());
         self

@@ -128,7 +128,7 @@ impl ControlPlane {
                     None => None,
                 };
                 let page = self
-                    .list(scan, cursor, query.limit, |entry| {
+                    .list_from(scan, cursor, query.limit, |entry| {
                         let summary: RunSummary = read("a run summary", entry)?;
                         Ok(query.fits(tenant, &summary).then_some(summary))
                     })

@@ -415,9 +415,22 @@ pub enum RunEvent {
         cause: Arc<Cause>,
     },
     /// Nothing is under way any more; what succeeded is undone, the last first.
-    RunCompensating {},
+    RunCompensating {
+        /// When that is given up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
     /// The `finally` steps run.
-    RunFinalizing {},
+    RunFinalizing {
+        /// When they are given up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// What the run does at its end is stopped: by time what it is about, on request all that would follow too.
+    RunHalted {
+        /// Why.
+        cause: Arc<Cause>,
+    },
     /// Every step ended well.
     RunSucceeded {
         /// What the run made.
@@ -560,8 +573,9 @@ impl RunEvent {
             | Self::RunAdmitted { .. }
             | Self::SignalReceived { .. }
             | Self::RunUnwinding { .. }
-            | Self::RunCompensating {}
-            | Self::RunFinalizing {}
+            | Self::RunCompensating { .. }
+            | Self::RunFinalizing { .. }
+            | Self::RunHalted { .. }
             | Self::RunSucceeded { .. }
             | Self::RunCancelled { .. }
             | Self::RunTimedOut {} => None,

@@ -35,6 +35,9 @@ pub struct WorkflowSpec {
     /// Whether the time that a run only waits counts towards `timeout_sec`.
     #[serde(skip_serializing_if = "is_default")]
     pub timeout_counts: TimeoutCounts,
+    /// Longest time of undoing, and of the `finally` steps, each in seconds; 0 = one hour.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub finally_timeout_sec: i64,
     /// How many runs may be under way at once; no limit when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<ConcurrencySpec>,

@@ -86,8 +86,9 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
         RunEvent::RunRestored { .. } => set("run_restored", "running"),
         RunEvent::RunMigrated { .. } => set("run_migrated", "migrated"),
         RunEvent::RunUnwinding { .. } => set("run_unwinding", "running"),
-        RunEvent::RunCompensating {} => set("run_compensating", "running"),
-        RunEvent::RunFinalizing {} => set("run_finalizing", "running"),
+        RunEvent::RunCompensating { .. } => set("run_compensating", "running"),
+        RunEvent::RunFinalizing { .. } => set("run_finalizing", "running"),
+        RunEvent::RunHalted { .. } => set("run_halted", "running"),
         RunEvent::SignalReceived { .. } => set("signal_received", "received"),
         RunEvent::RunStarted { queued: true, .. } => set("run_status", "pending"),
         RunEvent::RunStarted { .. } | RunEvent::RunAdmitted { .. } => set("run_status", "running"),
@@ -173,10 +174,15 @@ fn details(line: &mut TimelineEvent, event: &RunEvent) {
             put(line, "definition", json!(to));
             put(line, "by", json!(by));
         }
-        RunEvent::RunUnwinding { cause } => match &**cause {
+        RunEvent::RunCompensating { until: Some(until) } | RunEvent::RunFinalizing { until: Some(until) } => {
+            put(line, "until", json!(until));
+        }
+        RunEvent::RunUnwinding { cause } | RunEvent::RunHalted { cause } => match &**cause {
             Cause::Failed { step, failure, .. } => {
                 say(line, failure);
-                put(line, "failed_step", json!(step));
+                if let Some(step) = step {
+                    put(line, "failed_step", json!(step));
+                }
             }
             Cause::Cancelled { by, reason } => {
                 line.message = Some(reason.to_string());

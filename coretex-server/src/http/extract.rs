@@ -77,8 +77,14 @@ impl Params {
 
     /// A count: `default` when absent or 0, 1,000 at most.
     pub(super) fn limit(&self, default: usize) -> Result<usize, Problem> {
-        let limit: usize = self.number("limit")?.unwrap_or(0);
-        Ok(if limit == 0 { default } else { limit.min(1_000) })
+        match self.number("limit")?.unwrap_or(0) {
+            0 => Ok(default),
+            limit @ 1..=1_000 => Ok(limit),
+            limit => {
+                let detail = format!("query parameter `limit` is `{limit}`; give 1 to 1,000, and go on by the cursor");
+                Err(Problem::bad_request("query_invalid", detail))
+            }
+        }
     }
 
     pub(super) fn number<N: std::str::FromStr>(&self, name: &str) -> Result<Option<N>, Problem> {

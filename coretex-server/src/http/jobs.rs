@@ -23,7 +23,7 @@ use super::{
 };
 
 /// The established body. Everything may be left out.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Submission {
     prompt: String,
@@ -76,21 +76,25 @@ pub(super) async fn submit(
         "" => JobId::parse(&uuid::Uuid::new_v4().to_string())?,
         key => keyed(tenant, key)?,
     };
-    // A repeat is answered from what is there; one that comes at the same time finds the same id and changes nothing.
-    let known = if body.idempotency_key.is_empty() { None } else { api.plane.job(&caller.0, &id).await.ok() };
-    let trace = match known {
-        Some(view) => view.spec.trace_id.to_string(),
-        None => {
-            let mut caller = caller.0;
-            if !body.principal_id.is_empty() {
-                caller.id = body.principal_id.as_str().into();
-            }
-            let request = body.into_request(&api, caller.tenant.as_str(), &caller.id)?.id(id.clone());
-            api.plane.submit_job(&caller, request).await?;
-            id.to_string()
+    // A repeat is answered from what is there.
+    if !body.idempotency_key.is_empty()
+        && let Ok(view) = api.plane.job(&caller.0, &id).await
+    {
+        return body.repeats(&view, tenant).map(Json);
+    }
+    let mut author = caller.0.clone();
+    if !body.principal_id.is_empty() {
+        author.id = body.principal_id.as_str().into();
+    }
+    let request = body.clone().into_request(&api, tenant, &author.id)?.id(id.clone());
+    match api.plane.submit_job(&author, request).await {
+        Ok(_) => Ok(Json(json!({"job_id": id, "trace_id": id}))),
+        // One that came at the same time was first; the two differ at least in when they were made.
+        Err(error) if error.code() == "job_exists" && !body.idempotency_key.is_empty() => {
+            body.repeats(&api.plane.job(&caller.0, &id).await?, tenant).map(Json)
         }
-    };
-    Ok(Json(json!({"job_id": id, "trace_id": trace})))
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The id of the job that `key` names within `tenant`: the same for ever, so that a repeat needs no record.
@@ -125,6 +129,9 @@ impl Submission {
         }
         if !matches!(self.actor_type.as_str(), "" | "human" | "service") {
             return wrong(format!("`actor_type` is `{}`; it is `human` or `service`", self.actor_type));
+        }
+        if !self.priority.is_empty() && Priority::from_name(&self.priority.to_lowercase()).is_none() {
+            return wrong(format!("`priority` is `{}`; one of critical, interactive, batch", self.priority));
         }
         Ok(())
     }
@@ -171,6 +178,30 @@ impl Submission {
             request = request.timeout(Duration::from_millis(milliseconds));
         }
         Ok(request)
+    }
+
+    /// The answer to a repeat of the submission that `view` came from.
+    fn repeats(&self, view: &JobView, tenant: &str) -> Result<Value, Problem> {
+        let spec = &view.spec;
+        let mut payload = self.payload(spec.topic.as_str(), tenant, Timestamp::UNIX_EPOCH);
+        if let (Some(ours), Some(made_at)) = (payload.get_mut("created_at"), spec.input.get("created_at")) {
+            ours.clone_from(made_at);
+        }
+        let topic = if self.topic.is_empty() { "job.default" } else { &self.topic };
+        let theirs = spec.labels.iter().filter(|(name, _)| *name != "secrets_present");
+        let same = topic == spec.topic.as_str()
+            && payload == *spec.input
+            && self.labels.iter().filter(|(name, _)| *name != "secrets_present").eq(theirs)
+            && self.capability == spec.meta.capability.as_deref().unwrap_or_default()
+            && self.requires == spec.meta.requires;
+        if same {
+            return Ok(json!({"job_id": spec.id, "trace_id": spec.trace_id}));
+        }
+        let detail = format!(
+            "the idempotency key was used for job `{}`, which was asked for otherwise; use a key of its own",
+            spec.id
+        );
+        Err(Problem::new(StatusCode::CONFLICT, "idempotency_key_reused", detail))
     }
 
     /// The established context blob: what the worker reads.

@@ -62,7 +62,11 @@ fn instant(params: &Params, name: &str, is_end: bool) -> Result<Option<Timestamp
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(Some(time));
     }
-    let Some(number) = params.number::<i64>(name)? else { return Ok(None) };
+    let Ok(number) = text.parse::<i64>() else {
+        let detail =
+            format!("query parameter `{name}` is `{text}`; give a time as in `2030-01-31T09:00:00Z`, or a Unix time");
+        return Err(Problem::bad_request("query_invalid", detail));
+    };
     let (scale, rest) = match number {
         ..1_000_000_000_000 => (1_000_000, 1),
         1_000_000_000_000..1_000_000_000_000_000 => (1_000, 1),

@@ -156,7 +156,7 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// 204, also when the run has ended.
+/// 204, also when the run has ended. With `force` nothing is undone, and no last steps run.
 pub(super) async fn cancel(
     State(api): State<Api>,
     caller: Caller,
@@ -165,6 +165,10 @@ pub(super) async fn cancel(
 ) -> Result<StatusCode, Problem> {
     let run = path.run(&api, &caller).await?;
     let reason = params.text("reason").unwrap_or("cancelled by request");
-    api.plane.cancel_run(&caller.0, &run, reason).await?;
+    if params.is_on("force")? {
+        api.plane.force_cancel_run(&caller.0, &run, reason).await?;
+    } else {
+        api.plane.cancel_run(&caller.0, &run, reason).await?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }

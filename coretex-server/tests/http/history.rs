@@ -80,8 +80,10 @@ async fn a_run_is_rerun_from_a_step_from_an_event_and_from_the_beginning() {
     };
     let first = keyed("again", json!({"fresh": true, "dry_run": true})).await.is(200).text_of("run_id");
     assert_eq!(keyed("again", json!({"fresh": true, "dry_run": true})).await.is(200).text_of("run_id"), first);
-    // Of one key the first request counts, as with starts.
-    assert_eq!(keyed("again", json!({"from_step": "c"})).await.is(200).text_of("run_id"), first);
+    // A key stands for one request, as with starts.
+    let reused = keyed("again", json!({"from_step": "c"})).await.is(409);
+    assert!(reused.text.contains(&first), "{}", reused.text);
+    assert_eq!(reused.code(), "idempotency_key_reused");
     assert_ne!(keyed("other", json!({"fresh": true, "dry_run": true})).await.is(200).text_of("run_id"), first);
     assert_eq!(keyed(&"k".repeat(201), json!({})).await.is(400).code(), "idempotency_key_invalid");
     assert_eq!(keyed("\u{e9}", json!({})).await.is(400).code(), "idempotency_key_invalid");
@@ -103,6 +105,7 @@ async fn a_rerun_that_cannot_be_is_refused() {
         (json!({"from_step": "z"}), 404, "step_not_found"),
         (json!({"from_step": "no step"}), 400, "id_invalid"),
         (json!({"at_event": 1000}), 404, "event_not_found"),
+        (json!({"at_event": 0}), 404, "event_not_found"),
         (json!({"at_event": "soon"}), 400, "field_invalid"),
         (json!({"input": [1]}), 400, "field_invalid"),
         (json!({"fresh": true, "from_step": "a"}), 400, "field_invalid"),

@@ -68,6 +68,15 @@ async fn the_same_key_submits_one_job() {
     assert_eq!(rig.post("/api/v1/jobs", body).await.is(200).json(), first);
     let other = rig.post("/api/v1/jobs", r#"{"topic":"job.test.echo","idempotency_key":"k2"}"#).await.is(200).json();
     assert_ne!(other["job_id"], first["job_id"]);
+    for other in [
+        r#"{"topic":"job.test.fail","idempotency_key":"k"}"#,
+        r#"{"topic":"job.test.echo","idempotency_key":"k","prompt":"else"}"#,
+        r#"{"topic":"job.test.echo","idempotency_key":"k","labels":{"a":"b"}}"#,
+    ] {
+        let refused = rig.post("/api/v1/jobs", other).await.is(409);
+        assert!(refused.text.contains(first["job_id"].as_str().unwrap()), "{}", refused.text);
+        assert_eq!(refused.code(), "idempotency_key_reused");
+    }
 }
 
 #[tokio::test]

@@ -4,9 +4,11 @@
 mod approvals;
 mod concurrency;
 mod dead_letters;
+mod ending;
 mod events;
 mod history;
 mod jobs;
+mod parameters;
 mod refusals;
 mod rig;
 mod runs;

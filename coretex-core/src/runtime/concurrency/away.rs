@@ -80,11 +80,15 @@ async fn outcome(shared: &Arc<Shared>, command: &mut Command) -> Result<Outcome,
                 .await?
                 .into_iter()
                 .min_by(|a, b| (a.since, &a.run_id).cmp(&(b.since, &b.run_id)));
-            return match (oldest, sweep(shared, &gate).await?) {
-                (Some(holder), _) => Ok(Outcome::Instead(holder.run_id)),
-                (None, Some((_, waiting))) => Ok(Outcome::Instead(waiting.run_id)),
-                (None, None) if tries >= TRIES => Err(no_place(workflow.tenant(), &slot)),
-                (None, None) => Ok(Outcome::Again),
+            let there = match oldest {
+                Some(holder) => Some((holder.run_id, holder.workflow_id)),
+                None => sweep(shared, &gate).await?.map(|(_, waiting)| (waiting.run_id, waiting.workflow_id)),
+            };
+            return match there {
+                Some((run, of)) if *of == *workflow.id().as_str() => Ok(Outcome::Instead(run)),
+                Some((run, of)) => Err(held_by_another(&slot, &run, &of)),
+                None if tries >= TRIES => Err(no_place(workflow.tenant(), &slot)),
+                None => Ok(Outcome::Again),
             };
         }
     }
@@ -96,6 +100,16 @@ fn no_place(tenant: &TenantId, slot: &Slot) -> PlaneError {
     let message = format!(
         "all {} places under the concurrency key `{}` of tenant `{tenant}` are taken; start it when a run has ended",
         slot.limit, slot.key
+    );
+    PlaneError::new(PlaneErrorKind::Conflict, "concurrency_limit", message)
+}
+
+/// A run of another workflow does not stand for the start.
+fn held_by_another(slot: &Slot, run: &str, workflow: &str) -> PlaneError {
+    let message = format!(
+        "the place under the concurrency key `{}` is held by run `{run}` of workflow `{workflow}`; start it when that \
+         has ended, or give the workflows keys of their own",
+        slot.key
     );
     PlaneError::new(PlaneErrorKind::Conflict, "concurrency_limit", message)
 }

@@ -11,9 +11,10 @@ use crate::{
         PlaneError,
         error::PlaneErrorKind,
         keys::AggregateId,
+        repeat,
         shared::{Reply, Work},
     },
-    workflow::{Origin, Run, StartRun},
+    workflow::{Run, StartRun},
 };
 
 impl Executor {
@@ -44,7 +45,7 @@ impl Executor {
                     && run.workflow().id() == workflow.id()
                     && workflow.fill_input(&start.input).is_ok_and(|input| run.input() == input)
                     && run.idempotency_key() == start.idempotency_key.as_deref()
-                    && same_origin(run, start);
+                    && repeat::same_origin(run, start);
                 let answer = if same {
                     Ok(())
                 } else {
@@ -61,6 +62,7 @@ impl Executor {
                 let same = there.tenant == spec.tenant
                     && there.topic == spec.topic
                     && there.input == spec.input
+                    && there.labels == spec.labels
                     && there.meta == spec.meta;
                 let answer = if same {
                     Ok(())
@@ -139,11 +141,4 @@ impl Executor {
             self.entries.remove(&aggregate);
         }
     }
-}
-
-/// Whether the run goes on from where `start` would. The event is not looked at: the other run may have gone on between
-/// two tries of one request.
-fn same_origin(run: &Run, start: &StartRun) -> bool {
-    let origin = |origin: &Origin| (origin.run.clone(), origin.step.clone());
-    run.origin().map(origin) == start.restored.as_ref().map(|(from, _)| origin(from))
 }

@@ -11,7 +11,7 @@ use crate::{
         concurrency, keepers,
         keys::AggregateId,
         load::Loaded,
-        outbound, schedules,
+        outbound, repeat, schedules,
         shared::{Reply, Work},
         timers::Arm,
     },
@@ -90,8 +90,11 @@ impl Executor {
                     let refused = PlaneError::new(PlaneErrorKind::Conflict, "run_deleted", message);
                     answer(command.reply, Err(refused), &aggregate);
                 }
-                (Some(existing), Work::Start { .. }) if command.tries > 0 && existing.id() != aggregate.id() => {
-                    answer(command.reply, Ok(()), existing);
+                (Some(existing), Work::Start { workflow, start })
+                    if command.tries > 0 && existing.aggregate.id() != aggregate.id() =>
+                {
+                    let same = repeat::of_start(existing, workflow.id(), start);
+                    answer(command.reply, same, &existing.aggregate);
                 }
                 _ => self.decide(command, &*policy),
             }

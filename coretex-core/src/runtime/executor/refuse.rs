@@ -90,7 +90,12 @@ impl Executor {
                     }
                     reply => answer(reply, Err(error.clone().into()), aggregate),
                 }
-                tracing::error!(id = aggregate.id(), %error, "work is given up because its commit was refused");
+                if error.kind() == StoreErrorKind::Ceiling {
+                    // Whoever asked for a place is told that there is none, and goes on from there.
+                    tracing::debug!(id = aggregate.id(), %error, "there is no place");
+                } else {
+                    tracing::error!(id = aggregate.id(), %error, "work is given up because its commit was refused");
+                }
                 continue;
             }
             if let Work::Start { workflow, start } = &command.work {

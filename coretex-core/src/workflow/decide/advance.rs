@@ -102,8 +102,9 @@ impl Machine<'_> {
                 if open(self, MAIN) > 0 {
                     return false;
                 }
-                if self.undoes_something() {
-                    self.record(RunEvent::RunCompensating {});
+                if self.undoes_something() && !self.is_halted() {
+                    let until = Some(self.end_until());
+                    self.record(RunEvent::RunCompensating { until });
                     return true;
                 }
                 self.finalize()
@@ -173,11 +174,12 @@ impl Machine<'_> {
     }
 
     fn finalize(&mut self) -> bool {
-        if !self.has_finally() {
+        if !self.has_finally() || self.is_halted() {
             self.end_run();
             return true;
         }
-        self.record(RunEvent::RunFinalizing {});
+        let until = Some(self.end_until());
+        self.record(RunEvent::RunFinalizing { until });
         let base = slots_of(&self.draft, FINALLY).start;
         if let Some(scope) = self.workflow.scopes().get(FINALLY) {
             let roots = scope.roots.iter().map(|root| Todo::Begin(base + root - scope.first));
@@ -220,7 +222,7 @@ impl Machine<'_> {
         }
     }
 
-    fn end_as(&mut self, cause: Cause) {
+    pub(super) fn end_as(&mut self, cause: Cause) {
         let event = match cause {
             Cause::Failed { step, failure, timed_out } => {
                 let slot = step.as_ref().and_then(|step| crate::workflow::fold::locate(&self.draft, step.as_str()));

@@ -35,6 +35,9 @@ pub enum ChildEffect {
         by: Arc<str>,
         /// Why.
         reason: Arc<str>,
+        /// It does not take the time to undo anything or to run last steps.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        force: bool,
     },
     /// Tell the step how the run ended that was carried out for it.
     EndChild {

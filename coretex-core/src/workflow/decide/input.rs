@@ -35,6 +35,7 @@ impl Machine<'_> {
                     self.unwind(Cause::Cancelled { by, reason });
                 }
             }
+            RunInput::Halt { by, reason } => self.take_halt(by, reason),
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ mod cut;
 mod dry_run;
 mod end;
 mod group;
+mod halt;
 mod input;
 mod kinds;
 mod migrate;
@@ -131,6 +132,13 @@ pub enum RunInput {
     },
     /// It shall stop.
     Cancel {
+        /// By whom.
+        by: Arc<str>,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// It shall stop, and not take the time to undo anything or to run last steps.
+    Halt {
         /// By whom.
         by: Arc<str>,
         /// Why.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::{Machine, RunEffect, Todo};
 use crate::{
     job::{self, Effect, JobInput, JobState, job_after},
-    workflow::{ChildEffect, Phase, Role, RunEvent, StepStatus, WaitsFor, fold::RunMut},
+    workflow::{ChildEffect, Phase, Role, RunEvent, StepStatus, WaitsFor, fold::RunMut, state::Halt},
 };
 
 impl Machine<'_> {
     /// Whether the step run at `slot` was told to stop, with its run or with a group that it is in. It is not tried again.
     pub(super) fn is_stopped(&self, slot: usize) -> bool {
-        if self.draft.core().phase == Phase::Stopping {
+        if self.draft.core().phase == Phase::Stopping || self.draft.core().halt.is_some() {
             return true;
         }
         // What undoes a step lies in the group of the step, which has ended by then.
@@ -48,6 +48,7 @@ impl Machine<'_> {
     /// Tells whoever has a part of `slots` to stop. What this very decision was about to send stays here.
     pub(super) fn stop(&mut self, slots: &[usize], by: &Arc<str>, reason: &Arc<str>) {
         let until = job_after(self.facts.now, self.facts.stop_grace);
+        let force = self.draft.core().halt == Some(Halt::Run);
         for slot in slots {
             let slot = *slot;
             if let Some(block) = self.draft.step_at(slot).map(|step| step.block as usize) {
@@ -56,6 +57,8 @@ impl Machine<'_> {
             if self.status(slot).is_terminal() {
                 // A question to a remote kernel, or an alert, that is not needed any more.
                 self.take_back(slot);
+                // It ended with its block: the timeline tells it of each.
+                self.record_step(slot, |step| RunEvent::StepCancelled { step });
                 continue;
             }
             let Some(state) = self.draft.step_at(slot) else { continue };
@@ -76,7 +79,7 @@ impl Machine<'_> {
                 }
             } else if let Some(run) = child {
                 self.record_step(slot, |step| RunEvent::ChildStopping { step });
-                let effect = ChildEffect::StopChild { run, by: by.clone(), reason: reason.clone() };
+                let effect = ChildEffect::StopChild { run, by: by.clone(), reason: reason.clone(), force };
                 self.effects.push((Some(slot), RunEffect::Child(effect)));
             } else if is_job {
                 let stop = JobInput::Stop { by: by.clone(), reason: reason.clone(), until };

@@ -14,8 +14,8 @@ impl Machine<'_> {
             return;
         }
         let core = self.draft.core();
-        if core.phase == Phase::Forward && core.deadline_at.is_some_and(|deadline| deadline <= now) {
-            return self.unwind(Cause::TimedOut);
+        if core.deadline_at.is_some_and(|deadline| deadline <= now) {
+            return if core.phase == Phase::Forward { self.unwind(Cause::TimedOut) } else { self.end_is_late() };
         }
         for slot in self.draft.base().due_by(now) {
             let due = self.draft.step_at(slot).and_then(|step| step.next_due()).is_some_and(|due| due <= now);

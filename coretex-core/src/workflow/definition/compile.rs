@@ -84,6 +84,7 @@ impl Compiler {
             self.problem("workflow_empty", "steps", "a workflow needs at least one step", "add a step");
         }
         self.seconds("timeout_sec", spec.timeout_sec);
+        self.seconds("finally_timeout_sec", spec.finally_timeout_sec);
         let input_schema = self.schema("input_schema", spec.input_schema.as_ref());
         let mut layout = lay_out(&spec.steps, &spec.finally);
         if layout.entries.len() > MAX_STEPS {

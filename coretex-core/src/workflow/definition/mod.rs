@@ -399,6 +399,14 @@ impl Workflow {
         u64::try_from(self.spec.timeout_sec).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
     }
 
+    /// Longest time of undoing, and of the `finally` steps, each from when it begins.
+    #[must_use]
+    pub fn finally_timeout(&self) -> Duration {
+        const UNLESS_TOLD: Duration = Duration::from_secs(3_600);
+        let told = u64::try_from(self.spec.finally_timeout_sec).ok().filter(|seconds| *seconds > 0);
+        told.map_or(UNLESS_TOLD, Duration::from_secs)
+    }
+
     pub(super) fn clock_stands_while_waiting(&self) -> bool {
         self.spec.timeout_counts == TimeoutCounts::Active && self.spec.timeout_sec > 0
     }

@@ -85,8 +85,9 @@ fn about_run(run: &mut impl RunMut, at: Timestamp, event: &RunEvent) {
             }
         }
         RunEvent::RunUnwinding { cause } => run::unwinding(run, at, cause),
-        RunEvent::RunCompensating {} => run::compensating(run),
-        RunEvent::RunFinalizing {} => run::finalizing(run.core_mut()),
+        RunEvent::RunCompensating { until } => run::compensating(run, *until),
+        RunEvent::RunFinalizing { until } => run::finalizing(run.core_mut(), *until),
+        RunEvent::RunHalted { cause } => run::halted(run, at, cause),
         RunEvent::RunSucceeded { output } => {
             run.core_mut().output.clone_from(output);
             run::finish(run, at, super::RunStatus::Succeeded);
@@ -213,9 +214,12 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
             }
         }),
         RunEvent::StepHeld { .. } => with_step(run, slot, |step| step.is_held = true),
-        RunEvent::StepCancelled { .. } => {
-            with_step(run, slot, |step| end(step, StepStatus::Cancelled, at, None));
-        }
+        // What was stopped with its block has ended already; the event says so to readers.
+        RunEvent::StepCancelled { .. } => with_step(run, slot, |step| {
+            if !step.status.is_terminal() {
+                end(step, StepStatus::Cancelled, at, None);
+            }
+        }),
         RunEvent::StepSucceeded { output, .. } => step::succeeded(run, at, slot, output.as_ref()),
         RunEvent::ConditionEvaluated { value, .. } => {
             step::succeeded(run, at, slot, Some(&Arc::new((*value).into())));

@@ -4,14 +4,19 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{RunMut, place::of_step, step::with_step, stop::stop_block};
+use super::{
+    RunMut,
+    place::of_step,
+    step::with_step,
+    stop::{stop_block, stop_step},
+};
 use crate::{
     job::{Failure, codes, whole_micros},
     value::Value,
     workflow::{
         Cause, Phase, RestoredState, Role, RunEvent, RunStatus, StepRun, StepStatus,
-        definition::MAIN,
-        state::{RunCore, RunInfo},
+        definition::{FINALLY, MAIN},
+        state::{Halt, RunCore, RunInfo},
     },
 };
 
@@ -81,15 +86,39 @@ pub(super) fn unwinding(run: &mut impl RunMut, at: Timestamp, cause: &Arc<Cause>
     stop_block(run, at, MAIN);
 }
 
-/// What runs at last is not bound by the deadline of the run.
-pub(super) fn finalizing(core: &mut RunCore) {
+/// What runs at last is not bound by the deadline of the run, but by one of its own.
+pub(super) fn finalizing(core: &mut RunCore, until: Option<Timestamp>) {
     core.phase = Phase::Finalizing;
-    core.deadline_at = None;
+    core.deadline_at = until;
     core.time_left = None;
+    core.halt = None;
+}
+
+/// Stops what the run does at its end.
+pub(super) fn halted(run: &mut impl RunMut, at: Timestamp, cause: &Arc<Cause>) {
+    let (halt, failure) = match &**cause {
+        Cause::Cancelled { reason, .. } => (Halt::Run, Failure::fatal(codes::CANCELLED, reason.clone())),
+        Cause::Failed { failure, .. } => (Halt::Phase, failure.clone()),
+        Cause::TimedOut => (Halt::Phase, Failure::fatal(codes::FINALLY_TIMEOUT, "the end took too long")),
+    };
+    let core = run.core_mut();
+    core.halt = Some(halt);
+    core.deadline_at = None;
+    core.cause.get_or_insert_with(|| cause.clone());
+    match core.phase {
+        Phase::Compensating => {
+            core.undo_failure.get_or_insert(failure);
+            for slot in core.undo.clone().iter().flat_map(|undo| undo.iter()) {
+                stop_step(run, at, *slot as usize);
+            }
+        }
+        Phase::Finalizing => stop_block(run, at, FINALLY),
+        Phase::Forward | Phase::Stopping => stop_block(run, at, MAIN),
+    }
 }
 
 /// Lines up what is to be undone: the last that succeeded first.
-pub(super) fn compensating(run: &mut impl RunMut) {
+pub(super) fn compensating(run: &mut impl RunMut, until: Option<Timestamp>) {
     let workflow = run.workflow().clone();
     let mut found: Vec<(u64, u32)> = Vec::new();
     for slot in 0..run.step_count() {
@@ -104,6 +133,7 @@ pub(super) fn compensating(run: &mut impl RunMut) {
     found.sort_unstable_by(|a, b| b.cmp(a));
     let core = run.core_mut();
     core.phase = Phase::Compensating;
+    core.deadline_at = until;
     core.undo = Some(found.into_iter().map(|(_, slot)| slot).collect());
 }
 

@@ -42,21 +42,27 @@ pub(super) fn stop_block(run: &mut impl RunMut, at: Timestamp, block: usize) {
         if role == Some(Role::Compensation) && step.started_at.is_none() {
             continue;
         }
-        if step.group.is_some() {
-            let ending = Ending { failure: None, timed_out: false, cancelled: true };
-            with_step(run, slot, |step| {
-                step.due_at = None;
-                if let Some(group) = step.group.as_deref_mut() {
-                    group.ending.get_or_insert(Arc::new(ending));
-                }
-            });
-            stop_blocks(run, at, slot);
-        } else if !is_elsewhere(step) {
-            with_step(run, slot, |step| {
-                let failure = step.failure.take();
-                end(step, StepStatus::Cancelled, at, failure);
-            });
-        }
+        stop_step(run, at, slot);
+    }
+}
+
+/// Stops the step run at `slot`, if it is open, with what is in it.
+pub(super) fn stop_step(run: &mut impl RunMut, at: Timestamp, slot: usize) {
+    let Some(step) = run.step_at(slot).filter(|step| !step.status.is_terminal()) else { return };
+    if step.group.is_some() {
+        let ending = Ending { failure: None, timed_out: false, cancelled: true };
+        with_step(run, slot, |step| {
+            step.due_at = None;
+            if let Some(group) = step.group.as_deref_mut() {
+                group.ending.get_or_insert(Arc::new(ending));
+            }
+        });
+        stop_blocks(run, at, slot);
+    } else if !is_elsewhere(step) {
+        with_step(run, slot, |step| {
+            let failure = step.failure.take();
+            end(step, StepStatus::Cancelled, at, failure);
+        });
     }
 }
 

@@ -56,6 +56,16 @@ pub enum Phase {
     Finalizing,
 }
 
+/// How much of the end of a run is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::workflow) enum Halt {
+    /// The phase that it is in.
+    Phase,
+    /// That, and those that would follow.
+    Run,
+}
+
 impl Phase {
     /// The name in views.
     #[must_use]
@@ -76,6 +86,9 @@ pub(in crate::workflow) struct RunCore {
     pub(in crate::workflow) info: Option<Arc<RunInfo>>,
     pub(in crate::workflow) status: RunStatus,
     pub(in crate::workflow) phase: Phase,
+    /// Its end is stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::workflow) halt: Option<Halt>,
     /// It waits for a place under its workflow's rule of concurrency.
     #[serde(default)]
     pub(in crate::workflow) queued: bool,

@@ -16,7 +16,7 @@ pub use self::{
     step_run::{Group, StepRun, WaitsFor},
 };
 pub(super) use self::{
-    core::{RunCore, RunInfo, Signals},
+    core::{Halt, RunCore, RunInfo, Signals},
     run::Place,
     step_run::{Block, Ending},
 };

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod ending;
 mod failures;
 mod kinds;
 mod migration;

@@ -74,6 +74,7 @@ pub(crate) enum Expr {
 #[derive(Debug, Args)]
 pub(crate) struct Eval {
     /// The expression, without `${` and `}`.
+    #[arg(allow_hyphen_values = true)]
     pub(crate) expression: String,
     /// The input of the run.
     #[arg(long, value_name = "JSON|@FILE", allow_hyphen_values = true)]
@@ -252,10 +253,16 @@ pub(crate) enum Run {
         /// The run.
         id: String,
     },
-    /// Stop a run.
+    /// Stop a run: what succeeded is undone and its `finally` steps run.
     Cancel {
         /// The run.
         id: String,
+        /// Why.
+        #[arg(long)]
+        reason: Option<String>,
+        /// Undo nothing and run no last steps; ends a run too that is stuck in them.
+        #[arg(long)]
+        force: bool,
     },
     /// Show what happened in a run.
     Timeline {

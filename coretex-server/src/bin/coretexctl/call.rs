@@ -185,9 +185,12 @@ async fn run(client: &Client, verb: Run, json: bool) -> anyhow::Result<ExitCode>
         Run::Signal { id, name, payload, signal_id } => {
             steps::signal(client, &id, &name, payload.as_deref(), signal_id).await?;
         }
-        Run::Cancel { id } => {
+        Run::Cancel { id, reason, force } => {
             let workflow = workflow_of(client, &id).await?;
-            let path = format!("/api/v1/workflows/{}/runs/{}/cancel", part(&workflow), part(&id));
+            let mut path = format!("/api/v1/workflows/{}/runs/{}/cancel?force={force}", part(&workflow), part(&id));
+            if let Some(reason) = reason {
+                path = format!("{path}&reason={}", part(&reason));
+            }
             client.post(&path, Sent::nothing()).await?;
         }
         Run::Timeline { id } => {
