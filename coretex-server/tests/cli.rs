@@ -293,6 +293,15 @@ fn errors_say_what_to_do() {
     assert!(ctl(&server.address, None, &["status"]).fails(1).contains("--api-key"));
     assert!(ctl(&server.address, Some("other"), &["status"]).fails(1).contains("another key"));
     assert!(server.ctl(&["run", "start", "none"]).fails(1).contains("workflow list"));
+    let file = data.path().join("typed.yaml");
+    std::fs::write(&file, "id: w\nsteps:\n  a: {retry: {max_retries: -1}}\n  b: {timeout_sec: soon}\n").unwrap();
+    let file = file.to_str().unwrap();
+    for verb in ["create", "plan"] {
+        let told = server.ctl(&["workflow", verb, file]).fails(1);
+        for place in ["steps.a.retry.max_retries", "steps.b.timeout_sec"] {
+            assert!(told.contains(&format!("{file}: `{place}`")), "{told}");
+        }
+    }
 }
 
 #[test]

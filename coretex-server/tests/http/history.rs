@@ -205,6 +205,10 @@ async fn a_plan_tells_order_pools_approvals_and_denials() {
     assert_eq!(unstored["steps"], plan["steps"]);
     let yaml = Rig::request("POST", "/api/v1/plan").header("content-type", "application/yaml");
     rig.send(yaml.body("{id: v, steps: {a: {type: approval}}}".into()).unwrap()).await.is(200);
+    let child = json!({"id": "v", "steps": {"s": {"type": "subworkflow", "workflow": "nope"}, "t": {"type": "subworkflow", "workflow": "w"}}});
+    let planned = rig.post("/api/v1/plan", child.to_string()).await.is(200).json();
+    assert_eq!(planned["warnings"].as_object().unwrap().keys().collect::<Vec<_>>(), ["s"], "{planned}");
+    assert!(planned["warnings"]["s"].as_str().unwrap().contains("no workflow `nope`"), "{planned}");
     assert_eq!(rig.get("/api/v1/workflows/v").await.is(404).code(), "workflow_not_found", "nothing was stored");
 
     assert_eq!(rig.post("/api/v1/plan", "").await.is(400).code(), "body_missing");
