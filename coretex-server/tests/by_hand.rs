@@ -109,7 +109,8 @@ fn a_run_is_led_by_hand_to_its_end_over_crashes_and_rerun() {
     let shown = server.ctl(&["runs", "get", &again]).ok();
     assert!(shown.contains(&format!("rerun of   {run} from ask")) && shown.contains("30/30"), "{shown}");
     let json: Value = serde_json::from_str(&server.ctl(&["runs", "why", &again, "--json"]).ok()).unwrap();
-    assert_eq!(json["waits"][0]["cause"], "data");
+    assert_eq!(json["waits"][0], serde_json::json!({"cause": "steps", "steps": ["ask"]}));
+    assert_eq!(json["waits"][1]["cause"], "data");
     server.ctl(&["steps", "resolve", &again, "ask", "fail", "--reason", "enough"]).ok();
     assert_eq!(server.ctl(&["runs", "watch", &again]).code, 3);
     assert!(server.ctl(&["runs", "get", &again]).ok().contains("enough"));

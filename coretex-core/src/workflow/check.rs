@@ -17,7 +17,10 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`: {}; {} [{}]", self.path, self.message, self.help, self.code)
+        // What an expression says of itself may hold the help already.
+        let help = if self.message.ends_with(&self.help) { "" } else { &self.help };
+        let between = if help.is_empty() { "" } else { "; " };
+        write!(f, "`{}`: {}{between}{help} [{}]", self.path, self.message, self.code)
     }
 }
 

@@ -211,7 +211,7 @@ fn condition(other: Option<&str>, rng: &mut Rng) -> String {
     match (rng.below(12), other) {
         (0, _) => "input.missing + 1 == 2".into(),
         (1..=4, Some(other)) => format!("steps.{other}.status == \"succeeded\""),
-        (5, Some(other)) => format!("steps.{other}.output.n > 3"),
+        (5, Some(other)) => format!("has(steps.{other}.output.n)"),
         _ => format!("input.n > {}", rng.below(6)),
     }
 }
