@@ -43,7 +43,7 @@ fn options(decision: u64, in_flight: u64, run: u64) -> Options {
 fn plane(steps: &str, options: Options) -> TestPlaneBuilder {
     TestPlane::builder()
         .options(options)
-        .workflow(&format!("id: w\nsteps:\n{steps}"))
+        .workflow(format!("id: w\nsteps:\n{steps}"))
         .worker("job.b", |_: &ScriptedJob| Reply::succeed(json!({})).after(Duration::from_secs(60)))
 }
 

@@ -286,7 +286,7 @@ fn asking(kernel: &Kernel) -> TestPlaneBuilder {
 /// How often the kernel was asked and when it is asked again, as `why` says it, in seconds.
 async fn why(plane: &TestPlane, run: &RunId) -> Result<(u32, i64), PlaneError> {
     let waits = plane.ask(async |p| p.why(plane.principal(), run).await).await?;
-    let wait = waits.iter().find(|wait| wait.step_id.is_some()).expect("the step waits for something");
+    let Some(wait) = waits.iter().find(|wait| wait.step_id.is_some()) else { panic!("the step waits for something") };
     let WaitCause::Kernel { asked, until, since, .. } = &wait.cause else { panic!("{wait:?}") };
     Ok((*asked, until.duration_since(*since).as_secs()))
 }

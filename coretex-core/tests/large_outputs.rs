@@ -16,7 +16,7 @@ fn after_a_large_output(steps: &str) -> Run {
     let work = |_: &ScriptedJob| Reply::succeed(json!({"list": ["x".repeat(200), "y"], "ok": true}));
     TestPlane::builder()
         .options(options)
-        .workflow(&format!("id: w\nsteps:\n  e: {{topic: job.e, output_path: kept}}\n{steps}"))
+        .workflow(format!("id: w\nsteps:\n  e: {{topic: job.e, output_path: kept}}\n{steps}"))
         .worker("job.e", work)
         .worker("job.x", |job: &ScriptedJob| Reply::succeed(json!({"saw": job.input})))
         .run(async |plane| {

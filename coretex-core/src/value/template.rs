@@ -118,22 +118,22 @@ impl Template {
     /// [`TemplateError`] with the path inside `source`, when an expression is invalid, a `${` is
     /// not closed, or the tree exceeds the default [`Limits`].
     pub fn compile(source: &Value, options: &CompileOptions) -> Result<Self, TemplateError> {
-        Self::compile_whole(source, options).map_err(|(first, _)| first)
+        Self::compile_whole(source, options).map_err(|errors| errors.0)
     }
 
     /// As [`compile`](Self::compile), with the first error and all others.
     pub(crate) fn compile_whole(
         source: &Value,
         options: &CompileOptions,
-    ) -> Result<Self, (TemplateError, Vec<TemplateError>)> {
+    ) -> Result<Self, Box<(TemplateError, Vec<TemplateError>)>> {
         let refused = |error: LimitError| TemplateError { path: error.path().to_owned(), reason: error.into() };
-        Limits::default().check(source).map_err(|error| (refused(error), Vec::new()))?;
+        Limits::default().check(source).map_err(|error| Box::new((refused(error), Vec::new())))?;
         let mut compiler =
             Compiler { options, references: References::default(), warnings: Vec::new(), errors: Vec::new() };
         let tree = compiler.tree(source, &mut String::new());
         let mut errors = compiler.errors.into_iter();
         if let Some(first) = errors.next() {
-            return Err((first, errors.collect()));
+            return Err(Box::new((first, errors.collect())));
         }
         let tree = tree.unwrap_or_else(|| Tree::Static(Arc::new(source.clone())));
         Ok(Self(Arc::new(Compiled { tree, references: compiler.references, warnings: compiler.warnings })))

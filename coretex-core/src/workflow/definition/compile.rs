@@ -450,7 +450,8 @@ impl Compiler {
                 self.warn(path, template.warnings());
                 Some(template)
             }
-            Err((first, others)) => {
+            Err(errors) => {
+                let (first, others) = *errors;
                 for error in std::iter::once(first).chain(others) {
                     let place = format!("{path}{}", place_within(error.path()));
                     self.problem(error.code(), place, error.to_string(), "correct the template");
