@@ -71,12 +71,12 @@ fn decisions(pools: usize, strategy: StrategyKind, now: Timestamp) -> Result<(),
     let mut seed = 0;
     for _ in 0..5 {
         let mut scheduler = scheduler(pools, 1_000, 8, strategy.name(), now)?;
-        let asks: Result<Vec<Ask>, _> =
-            (0..JOBS).map(|n| job(n, &format!("job.t{}", n % pools), "tenant", Priority::Batch)).collect();
-        let ids: Vec<JobId> =
-            asks.as_ref().map(|asks| asks.iter().map(|ask| ask.job.id.clone()).collect()).unwrap_or_default();
+        let asks = (0..JOBS)
+            .map(|n| job(n, &format!("job.t{}", n % pools), "tenant", Priority::Batch))
+            .collect::<Result<Vec<Ask>, _>>()?;
+        let ids: Vec<JobId> = asks.iter().map(|ask| ask.job.id.clone()).collect();
         let (mut placing, mut ending) = (0.0, 0.0);
-        let mut asks = asks?.into_iter();
+        let mut asks = asks.into_iter();
         // Four of eight slots are busy while it goes on.
         for batch in ids.chunks(4_000) {
             let start = Instant::now();
