@@ -647,7 +647,11 @@ fn labels_empty(labels: &Arc<BTreeMap<String, String>>) -> bool {
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Resolution {
     /// Another try, with a fresh set of retries.
-    Retry,
+    Retry {
+        /// What it works on from now on, of a job step; what it worked on before when absent.
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
+        input: Option<Arc<Value>>,
+    },
     /// It is done, with this output.
     Complete {
         /// The output.
@@ -667,7 +671,7 @@ impl Resolution {
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::Retry => "retry",
+            Self::Retry { .. } => "retry",
             Self::Complete { .. } => "complete",
             Self::Skip => "skip",
             Self::Fail { .. } => "fail",

@@ -243,8 +243,10 @@ fn details(line: &mut TimelineEvent, event: &RunEvent) {
         RunEvent::StepResolved { by, resolution, .. } => {
             put(line, "by", json!(by));
             put(line, "action", json!(resolution.as_str()));
-            if let Resolution::Fail { reason } = resolution {
-                line.message = (!reason.is_empty()).then(|| reason.to_string());
+            match resolution {
+                Resolution::Fail { reason } => line.message = (!reason.is_empty()).then(|| reason.to_string()),
+                Resolution::Retry { input: Some(_) } => put(line, "edited", json!(true)),
+                _ => {}
             }
         }
         RunEvent::StepSkipped { reason, .. } => put(line, "reason", json!(reason.as_str())),

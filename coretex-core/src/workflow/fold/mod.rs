@@ -207,7 +207,10 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
         RunEvent::StepResolved { resolution, .. } => with_step(run, slot, |step| {
             step.waits_for = None;
             step.due_at = None;
-            if let super::Resolution::Retry = resolution {
+            if let super::Resolution::Retry { input } = resolution {
+                if input.is_some() {
+                    take_input(step, input.as_ref());
+                }
                 step.status = StepStatus::Pending;
                 step.forgiven = step.attempts;
                 step.due_at = Some(at);
