@@ -19,14 +19,14 @@ impl Step {
 }
 
 impl Run {
-    /// Whether the last attempt of the step run `id` was given `input`, with the defaults of the step's schema.
+    /// Whether a try of the step run `id` that was asked to work on `wanted` would have been given `given`: the same, with the
+    /// defaults of the step's schema.
     #[must_use]
-    pub fn works_on(&self, id: &StepRunId, input: &Value) -> bool {
-        let Some(state) = self.step(id.as_str()) else { return false };
-        let schema = self.workflow.at(state.position()).and_then(|(step, _)| step.input_schema.as_ref());
-        let filled = schema.and_then(|schema| schema.with_defaults(input).ok());
-        let given = state.input.clone().unwrap_or_else(|| self.input());
-        *given == *filled.as_deref().unwrap_or(input)
+    pub fn is_given_for(&self, id: &StepRunId, given: &Value, wanted: &Value) -> bool {
+        let position = self.step(id.as_str()).map(super::StepRun::position);
+        let step = position.and_then(|position| self.workflow.at(position)).map(|(step, _)| step);
+        let filled = step.and_then(|step| step.input_schema.as_ref()?.with_defaults(wanted).ok());
+        given == filled.as_deref().unwrap_or(wanted)
     }
 
     /// Judges an input that the step run `id` did not have so far. A step that the run does not have takes any.

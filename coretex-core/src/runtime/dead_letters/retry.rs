@@ -170,9 +170,7 @@ impl ControlPlane {
                     }
                 }
                 Way::Since(job) => {
-                    let wanted = request.input.as_ref().unwrap_or(&letter.spec.input);
-                    let same = run.as_ref().zip(letter.spec.step.as_ref());
-                    if !same.is_some_and(|(run, step)| run.works_on(step, wanted)) {
+                    if !self.was_asked_for(principal, &letter, run.as_ref(), request).await? {
                         return Err(otherwise(&letter, &job));
                     }
                     (job, RetryWay::Step)
@@ -201,6 +199,23 @@ impl ControlPlane {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Whether the try that the step has had since works on what the request wants.
+    async fn was_asked_for(
+        &self,
+        principal: &Principal,
+        letter: &DeadLetter,
+        run: Option<&Run>,
+        request: &RetryRequest,
+    ) -> Result<bool, PlaneError> {
+        let (Some(run), Some(id), Some(step)) = (run, &letter.spec.run, &letter.spec.step) else { return Ok(false) };
+        let wanted = request.input.as_ref().unwrap_or(&letter.spec.input);
+        Ok(match self.step_input(principal, id, step).await? {
+            Some(given) => run.is_given_for(step, &given, wanted),
+            // Its events were pruned: nobody can tell.
+            None => request.input.is_none(),
+        })
     }
 
     /// What became of a letter that was tried again within the last thirty days.

@@ -202,18 +202,21 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
             step.failure = Some(failure.clone());
             step.waits_for = Some(WaitsFor::Operator);
         }),
-        RunEvent::StepResolved { resolution, .. } => with_step(run, slot, |step| {
-            step.waits_for = None;
-            step.due_at = None;
-            if let super::Resolution::Retry { input } = resolution {
-                if input.is_some() {
-                    take_input(step, input.as_ref());
+        RunEvent::StepResolved { resolution, .. } => {
+            let change = |step: &mut StepRun| {
+                step.waits_for = None;
+                step.due_at = None;
+                if let super::Resolution::Retry { .. } = resolution {
+                    step.status = StepStatus::Pending;
+                    step.forgiven = step.attempts;
+                    step.due_at = Some(at);
                 }
-                step.status = StepStatus::Pending;
-                step.forgiven = step.attempts;
-                step.due_at = Some(at);
+            };
+            match resolution {
+                super::Resolution::Retry { input: Some(input) } => taking(run, slot, Some(input), change),
+                _ => with_step(run, slot, change),
             }
-        }),
+        }
         RunEvent::StepHeld { .. } => with_step(run, slot, |step| step.is_held = true),
         // What was stopped with its block has ended already; the event says so to readers.
         RunEvent::StepCancelled { .. } => with_step(run, slot, |step| {
