@@ -40,4 +40,4 @@ pub use fingerprint::{Fingerprint, pattern};
 pub use grant::{ApprovalGrant, GrantLapse};
 pub use id::{IdError, JobId, RunId, StepId, StepRunId, TenantId, Topic, WorkflowId};
 pub use spec::{JobSpec, Priority};
-pub use state::{Asking, Failure, Job, JobResult, JobState, JobStatusReport, Output, Stop};
+pub use state::{Asking, Failure, Job, JobResult, JobState, JobStatusReport, MAX_SNOOZES, Output, Stop};

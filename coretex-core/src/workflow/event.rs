@@ -396,6 +396,15 @@ pub enum RunEvent {
         /// When the next one opens.
         next_at: Timestamp,
     },
+    /// A worker put a try off: it does not count as one.
+    StepSnoozed {
+        /// The step.
+        step: StepRunId,
+        /// What the worker said.
+        failure: Failure,
+        /// When the next one opens.
+        next_at: Timestamp,
+    },
     /// A step failed for good.
     StepFailed {
         /// The step.
@@ -566,6 +575,7 @@ impl RunEvent {
             | Self::ConditionEvaluated { step, .. }
             | Self::StepSkipped { step, .. }
             | Self::StepRetryScheduled { step, .. }
+            | Self::StepSnoozed { step, .. }
             | Self::StepFailed { step, .. }
             | Self::StepTimedOut { step, .. } => Some(step),
             Self::RunStarted { .. }

@@ -126,6 +126,7 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
         RunEvent::StepSucceeded { .. } => set("step_completed", "succeeded"),
         RunEvent::ConditionEvaluated { .. } => set("step_condition_evaluated", "succeeded"),
         RunEvent::StepSkipped { .. } => set("step_skipped", "skipped"),
+        RunEvent::StepSnoozed { .. } => set("step_snoozed", "pending"),
         RunEvent::StepRetryScheduled { .. } => set("step_retry_scheduled", "pending"),
         RunEvent::StepFailed { failure, .. } if *failure.code == *crate::job::codes::OUTPUT_INVALID => {
             set("step_output_invalid", "failed");
@@ -253,7 +254,7 @@ fn details(line: &mut TimelineEvent, event: &RunEvent) {
         RunEvent::RunFailed { failure, .. }
         | RunEvent::StepFailed { failure, .. }
         | RunEvent::StepTimedOut { failure, .. } => say(line, failure),
-        RunEvent::StepRetryScheduled { failure, next_at, .. } => {
+        RunEvent::StepRetryScheduled { failure, next_at, .. } | RunEvent::StepSnoozed { failure, next_at, .. } => {
             say(line, failure);
             put(line, "next_attempt_at", json!(next_at));
         }

@@ -172,7 +172,7 @@ fn walk(
             }
         }
         // Another try takes it back, and so does an operator, unless the step is to fail.
-        if let RunEvent::StepRetryScheduled { step, .. } = &stored.event
+        if let RunEvent::StepRetryScheduled { step, .. } | RunEvent::StepSnoozed { step, .. } = &stored.event
             && let Some(job) = &run.step(step.as_str()).unwrap().job
         {
             letters.remove(job.id.as_str());

@@ -144,6 +144,9 @@ impl Machine<'_> {
                 _ => self.fail(slot, failure),
             };
         }
+        if failure.is_snooze() && self.snooze(slot, &failure) {
+            return;
+        }
         let limit = self.retry_limit(slot);
         if matches!(state, JobState::Failed | JobState::Timeout) && self.try_again(slot, &failure, limit) {
             // Its tries are used up, whatever an operator makes of the step.

@@ -16,6 +16,7 @@ mod input;
 mod kinds;
 mod migrate;
 mod restore;
+mod snooze;
 mod start;
 mod stop;
 mod timer;

@@ -209,6 +209,7 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
                 if let super::Resolution::Retry { .. } = resolution {
                     step.status = StepStatus::Pending;
                     step.forgiven = step.attempts;
+                    step.snoozed = 0;
                     step.due_at = Some(at);
                 }
             };
@@ -242,6 +243,12 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
             step.due_at = Some(*next_at);
             step.waits_for = None;
             step.failure = Some(failure.clone());
+        }),
+        RunEvent::StepSnoozed { failure, next_at, .. } => with_step(run, slot, |step| {
+            step.status = StepStatus::Pending;
+            step.due_at = Some(*next_at);
+            step.failure = Some(failure.clone());
+            step.snoozed = step.snoozed.saturating_add(1);
         }),
         RunEvent::StepFailed { failure, .. } => step::failed(run, at, slot, StepStatus::Failed, failure),
         RunEvent::StepTimedOut { failure, .. } => step::failed(run, at, slot, StepStatus::TimedOut, failure),
