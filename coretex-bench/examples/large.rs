@@ -74,7 +74,7 @@ async fn main() -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
     let dir = args.next().map_or_else(|| scratch.path().to_owned(), PathBuf::from);
     let store = Arc::new(EmbeddedStore::open(dir).await?);
-    let plane = ControlPlane::builder(fixed(Outcome::Allow)).store_shared(store).start().await?;
+    let plane = ControlPlane::builder(fixed(Outcome::Allow)).store(store).start().await?;
     let me = Principal::service("bench");
     let worker = Worker::builder(plane.bus()).pool("bench").handle("job.bench.noop", noop).max_parallel(256).build()?;
     let worker = worker.start().await?;
