@@ -223,3 +223,35 @@ fn a_run_that_goes_on_from_another_reads_what_that_made() {
         .unwrap()
         .unwrap();
 }
+
+#[test]
+fn an_output_that_is_gone_or_changed_is_not_read_as_another() {
+    for other in [None, Some(r#"{"list": [], "ok": true}"#)] {
+        let mut options = Options::default();
+        options.inline_bytes = 100;
+        let text = "id: w\nsteps:\n  e: {topic: job.e}\n  hold: {type: approval, depends_on: [e]}\n  f: {depends_on: [hold], type: transform, output: '${steps.e.output.ok}'}\n";
+        TestPlane::builder()
+            .options(options)
+            .workflow(text)
+            .worker("job.e", |_: &ScriptedJob| Reply::succeed(json!({"list": ["x".repeat(200)], "ok": true})))
+            .run(async |plane| {
+                let run = plane.start("w", json!({})).await?;
+                plane.settle().await;
+                let blobs = plane.plane()?.blobs();
+                for entry in blobs.list("pin/", None, 10).await.unwrap() {
+                    blobs.delete(&entry.key).await.unwrap();
+                    if let Some(other) = other {
+                        blobs.put(&entry.key, other.into()).await.unwrap();
+                    }
+                }
+                plane.answer(&run, "hold", "ann", true).await?;
+                let end = plane.run_to_end(&run).await?;
+                let failure = end.failure().unwrap();
+                assert_eq!(&*failure.code, "output_by_pointer");
+                assert!(failure.message.contains("cannot be read there any more"), "{}", failure.message);
+                Ok::<_, PlaneError>(())
+            })
+            .unwrap()
+            .unwrap();
+    }
+}

@@ -33,11 +33,16 @@ pub(super) struct Fetched {
 pub(super) fn fetch(shared: &Arc<Shared>, command: Command, needed: OutputNeeded) {
     let shared = shared.clone();
     shared.clone().spawn(async move {
-        let Command { aggregate, work, reply, busy, tries, fetched } = command;
+        let Command { aggregate, work, reply, mut busy, tries, fetched } = command;
         let mut fetched = fetched.unwrap_or_default();
         if fetched.place.is_none() {
-            // Never closed.
+            fetched.place = shared.fetching.clone().try_acquire_owned().ok();
+        }
+        if fetched.place.is_none() {
+            // Those that have a place may wait out some time, so none is held here. The semaphore is never closed.
+            drop(busy);
             fetched.place = shared.fetching.clone().acquire_owned().await.ok();
+            busy = shared.clock.busy();
         }
         let value = load(&shared, &needed, busy).await;
         fetched.outputs.insert(needed.sha256, value.map(Arc::new));
