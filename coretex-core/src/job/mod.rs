@@ -25,6 +25,7 @@ mod facts;
 mod fingerprint;
 mod grant;
 mod id;
+mod outputs;
 mod spec;
 mod state;
 #[cfg(test)]
@@ -39,5 +40,6 @@ pub use facts::{Facts, GateLimits, RunBounds};
 pub use fingerprint::{Fingerprint, pattern};
 pub use grant::{ApprovalGrant, GrantLapse};
 pub use id::{IdError, JobId, RunId, StepId, StepRunId, TenantId, Topic, WorkflowId};
+pub use outputs::{LoadedOutputs, OutputNeeded};
 pub use spec::{JobSpec, Priority};
 pub use state::{Asking, Failure, Job, JobResult, JobState, JobStatusReport, MAX_SNOOZES, Output, Stop};

@@ -36,6 +36,7 @@ mod migrate;
 mod options;
 mod order;
 mod outbound;
+mod outputs;
 mod plane;
 mod query;
 mod refusals;

@@ -80,7 +80,11 @@ impl<'a> Draft<'a> {
         }
         let held = self.core.bytes;
         fold::evolve_at(self, self.at, &event, slot);
-        self.made += self.core.bytes.saturating_sub(held);
+        self.made += match (slot.and_then(|slot| self.step_at(slot)), event.step_input()) {
+            // Also of a further try, which adds nothing to what the run holds.
+            (Some(step), Some(_)) => step.bytes,
+            _ => self.core.bytes.saturating_sub(held),
+        };
         super::event::push_joined(&mut self.events, self.at, event);
     }
 

@@ -293,7 +293,8 @@ fn way(letter: &DeadLetter, run: Option<&Run>) -> Way {
     let spec = &letter.spec;
     let (Some(run), Some(id), Some(step)) = (run, spec.attempt_of(), &spec.step) else { return Way::Job };
     let Some(state) = run.step(step.as_str()) else { return Way::Job };
-    if state.attempts > letter.attempts {
+    // One that is pending was let go on, and waits for room.
+    if state.attempts > letter.attempts || (state.status == StepStatus::Pending && !run.status().is_terminal()) {
         return Way::Since(JobId::of_step(id, step, letter.attempts + 1));
     }
     let waits = state.status == StepStatus::Waiting && state.waits_for == Some(WaitsFor::Operator);
