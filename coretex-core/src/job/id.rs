@@ -224,6 +224,12 @@ impl StepRunId {
     }
 }
 
+/// What lies before and behind the last `mark`, an ASCII character.
+fn split_last(text: &str, mark: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().rposition(|byte| byte == mark)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
 impl From<StepId> for StepRunId {
     fn from(step: StepId) -> Self {
         Self::of_step(&step)
@@ -242,16 +248,20 @@ impl JobId {
         text.push(':');
         text.push_str(step);
         text.push('@');
-        // Writing to a string cannot fail.
-        let _infallible = write!(text, "{attempt}");
+        match u8::try_from(attempt) {
+            Ok(digit @ 0..=9) => text.push(char::from(b'0' + digit)),
+            // Writing to a string cannot fail.
+            _ => _ = write!(text, "{attempt}"),
+        }
         Self(text.into())
     }
 
     /// Run, step and attempt, when the id is of that form.
     #[must_use]
     pub fn step_parts(&self) -> Option<(&str, &str, u32)> {
-        let (run, rest) = self.0.rsplit_once(':')?;
-        let (step, attempt) = rest.rsplit_once('@')?;
+        // Both are near the end, where a search by bytes finds them sooner than one for a text.
+        let (run, rest) = split_last(&self.0, b':')?;
+        let (step, attempt) = split_last(rest, b'@')?;
         Some((run, step, attempt.parse().ok()?))
     }
 }

@@ -66,6 +66,8 @@ pub(super) struct Executor {
     idle_weight: usize,
     members: Vec<AggregateId>,
     batches: Vec<Batch>,
+    /// Where records are written before they are as long as they are.
+    scratch: Vec<u8>,
     calls: Calls,
     local: VecDeque<Command>,
     /// What is durable and has not been acted on yet, with what holds the time for it.
@@ -93,6 +95,7 @@ impl Executor {
             idle_weight: 0,
             members: Vec::new(),
             batches: Vec::new(),
+            scratch: Vec::new(),
             calls: Calls::default(),
             local: VecDeque::new(),
             outgoing: VecDeque::new(),

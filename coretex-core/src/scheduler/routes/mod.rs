@@ -59,7 +59,8 @@ pub enum NoRoute {
 /// a step per word.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
-    open: bool,
+    /// Where every topic goes, when nothing is configured.
+    open: Option<Arc<str>>,
     topics: TopicMap<Arc<[Offer]>>,
     document: Arc<PoolsDocument>,
     default_pool: Arc<PoolConfig>,
@@ -78,7 +79,7 @@ impl Routes {
     /// Sends every topic to the pool `default`, whatever it requires: what a host gets that configures nothing.
     #[must_use]
     pub fn open() -> Self {
-        Self { open: true, ..Self::default() }
+        Self { open: Some(DEFAULT_POOL.into()), ..Self::default() }
     }
 
     /// Reads `pools.yaml` or its JSON form; `name` is used in messages.
@@ -138,7 +139,7 @@ impl Routes {
     /// Whether nothing is configured: every topic goes to the pool `default`.
     #[must_use]
     pub const fn is_open(&self) -> bool {
-        self.open
+        self.open.is_some()
     }
 
     /// What the pool is configured to do; the defaults for a pool that the document does not describe.
@@ -164,6 +165,9 @@ impl Routes {
     /// # Errors
     /// [`NoRoute`], saying what to change.
     pub fn route(&self, topic: &Topic, requires: &[String]) -> Result<Arc<str>, NoRoute> {
+        if let Some(pool) = &self.open {
+            return Ok(pool.clone());
+        }
         let pools = self.pools_of(topic.as_str(), requires, None, "")?;
         pools.into_iter().next().ok_or_else(|| NoRoute::Unmapped(topic.to_string()))
     }
@@ -183,8 +187,8 @@ impl Routes {
         preferred: Option<&str>,
         id: &str,
     ) -> Result<Vec<Arc<str>>, NoRoute> {
-        if self.open {
-            return Ok(vec![preferred.map_or_else(|| DEFAULT_POOL.into(), Into::into)]);
+        if let Some(pool) = &self.open {
+            return Ok(vec![preferred.map_or_else(|| pool.clone(), Into::into)]);
         }
         let offers = self.topics.get(topic).ok_or_else(|| NoRoute::Unmapped(topic.to_owned()))?;
         let names = || offers.iter().map(|offer| format!("`{}`", offer.name)).collect::<Vec<_>>().join(", ");

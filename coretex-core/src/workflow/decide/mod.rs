@@ -441,7 +441,7 @@ impl<'a> Machine<'a> {
             events,
             records: self.records,
             effects: self.effects.into_iter().map(|(_, effect)| effect).collect(),
-            changes: Box::new(changes),
+            changes,
         }
     }
 
