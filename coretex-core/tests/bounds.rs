@@ -150,7 +150,9 @@ fn what_ends_at_once_takes_several_decisions_and_leaves_no_memory_behind() {
 
 #[test]
 fn a_run_that_holds_too_much_fails_by_name() {
-    tell(plane(FLOWS[0].0, options(3_000, 4_500, 12_000)), async |plane| {
+    let steps = "  b: {for_each: 'range(40)', topic: job.c}";
+    let large = |_: &ScriptedJob| Reply::succeed(json!({"out": "x".repeat(1_000)}));
+    tell(plane(steps, options(3_000, 4_500, 12_000)).worker("job.c", large), async |plane| {
         let run = start(plane).await?;
         let end = plane.run_to_end(&run).await?;
         let failure = end.failure().unwrap();

@@ -27,6 +27,7 @@ mod executor;
 mod history;
 mod inbound;
 mod index;
+mod inputs;
 mod keepers;
 mod keys;
 mod load;

@@ -39,6 +39,8 @@ pub(super) struct Draft<'a> {
     changes: Box<Changes>,
     at: jiff::Timestamp,
     events: Vec<StoredEvent>,
+    /// Bytes that the events added to what the run holds.
+    made: u64,
 }
 
 impl<'a> Draft<'a> {
@@ -53,7 +55,7 @@ impl<'a> Draft<'a> {
             events: 0,
         };
         // A step that ends and the one that begins.
-        Self { base, changes: Box::new(changes), at, events: Vec::with_capacity(2) }
+        Self { base, changes: Box::new(changes), at, events: Vec::with_capacity(2), made: 0 }
     }
 
     /// The definition, for as long as the run is borrowed.
@@ -69,13 +71,20 @@ impl<'a> Draft<'a> {
     /// Records an event and folds it in: the only way in which a draft changes. `slot` is the place of the step run that
     /// it is about.
     pub(super) fn record(&mut self, slot: Option<usize>, event: RunEvent) {
+        let held = self.changes.core.bytes;
         fold::evolve_at(self, self.at, &event, slot);
+        self.made += self.changes.core.bytes.saturating_sub(held);
         self.events.push(StoredEvent { at: self.at, event });
     }
 
     /// Number of events recorded so far.
     pub(super) const fn recorded(&self) -> usize {
         self.events.len()
+    }
+
+    /// Bytes of values that the recorded events made.
+    pub(super) const fn made(&self) -> u64 {
+        self.made
     }
 
     /// How the step run at `slot` is called.
@@ -117,6 +126,9 @@ impl RunMut for Draft<'_> {
     }
     fn step_count(&self) -> usize {
         self.base.steps.len() + self.changes.new_steps.len()
+    }
+    fn event_number(&self) -> u64 {
+        self.base.head + self.events.len() as u64 + 1
     }
     fn push_step(&mut self, step: StepRun) {
         self.changes.new_steps.push(step);

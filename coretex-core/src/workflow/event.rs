@@ -1,6 +1,7 @@
 //! What has happened to a run: stored facts, in the past tense.
 
 mod encode;
+mod input;
 mod time;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -234,6 +234,7 @@ pub(super) struct Attempt<'a> {
     id: JobId,
     attempt: u32,
     input: Option<&'a Arc<Value>>,
+    has_input_in_log: bool,
     item: Option<Arc<Value>>,
     index: Option<u32>,
 }
@@ -248,7 +249,8 @@ impl<'a> Attempt<'a> {
     pub(super) fn of(state: &'a impl RunMut, slot: usize) -> Option<Self> {
         let step_run = state.step_at(slot)?;
         let job = step_run.job.as_deref()?;
-        Self::new(state, slot, step_run, |_, _| (job.id.clone(), job.attempt, step_run.input.as_ref()))
+        let last = Self::new(state, slot, step_run, |_, _| (job.id.clone(), job.attempt, step_run.input.as_ref()))?;
+        Some(Self { has_input_in_log: step_run.has_input_in_log(), ..last })
     }
 
     /// One that is about to begin.
@@ -283,6 +285,7 @@ impl<'a> Attempt<'a> {
             id,
             attempt,
             input,
+            has_input_in_log: false,
             item: if scope.depth == 0 { None } else { around.item().map(|item| Arc::new(item.clone())) },
             index: if scope.depth == 0 { None } else { around.index() },
         })
@@ -316,7 +319,11 @@ impl SpecSource for Attempt<'_> {
             item: self.item.clone(),
             index: self.index,
             timeout: self.step.timeout,
-            input: self.input.unwrap_or(&self.info.input).clone(),
+            input: match self.input {
+                Some(input) => input.clone(),
+                None if self.has_input_in_log => Arc::default(),
+                None => self.info.input.clone(),
+            },
         })
     }
 }

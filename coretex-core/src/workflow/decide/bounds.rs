@@ -30,7 +30,7 @@ impl Machine<'_> {
         let (bytes, most) = (self.draft.core().bytes, self.facts.bounds.run_bytes);
         if bytes >= most && self.draft.core().phase == Phase::Forward {
             let message = format!(
-                "the run holds {bytes} bytes of inputs and outputs, and may hold {most} (`run_bytes`); pass large data by \
+                "the run holds {bytes} bytes of outputs, items and open inputs, and may hold {most} (`run_bytes`); pass large data by \
                  pointer, or move a part into a workflow of its own"
             );
             self.fail(slot, Failure::fatal("run_too_large", message));
@@ -41,10 +41,10 @@ impl Machine<'_> {
 
     fn is_full(&self) -> bool {
         let (core, bounds) = (self.draft.core(), &self.facts.bounds);
-        let made = core.bytes.saturating_sub(self.draft.base().core.bytes);
         let events = (self.draft.recorded() as u64).saturating_mul(EVENT_BYTES);
         // The next decision is a tick, which has made nothing before it begins what was held back.
-        made.saturating_add(events) >= bounds.decision_bytes || core.in_flight_bytes >= bounds.in_flight_bytes
+        self.draft.made().saturating_add(events) >= bounds.decision_bytes
+            || core.in_flight_bytes >= bounds.in_flight_bytes
     }
 
     /// Begins the next step run that was held back before this decision. `false` when there is none, or no room.
