@@ -240,20 +240,13 @@ impl JobId {
     /// The id of a step's attempt.
     #[must_use]
     pub fn of_step(run: &RunId, step: &StepRunId, attempt: u32) -> Self {
-        use fmt::Write;
         // Once per attempt, so that a format string would be felt.
-        let (run, step) = (run.as_str(), step.as_str());
-        let mut text = String::with_capacity(run.len() + step.len() + 12);
-        text.push_str(run);
-        text.push(':');
-        text.push_str(step);
-        text.push('@');
-        match u8::try_from(attempt) {
-            Ok(digit @ 0..=9) => text.push(char::from(b'0' + digit)),
-            // Writing to a string cannot fail.
-            _ => _ = write!(text, "{attempt}"),
-        }
-        Self(text.into())
+        let mut digits = [0; 4];
+        let attempt: &str = match char::from_digit(attempt, 10) {
+            Some(digit) => digit.encode_utf8(&mut digits),
+            None => &attempt.to_string(),
+        };
+        Self([run.as_str(), ":", step.as_str(), "@", attempt].concat().into())
     }
 
     /// Run, step and attempt, when the id is of that form.

@@ -103,18 +103,21 @@ impl RunMut for Draft<'_> {
     fn workflow(&self) -> &Arc<Workflow> {
         &self.base.workflow
     }
+    #[inline]
     fn core(&self) -> &RunCore {
         &self.changes.core
     }
     fn core_mut(&mut self) -> &mut RunCore {
         &mut self.changes.core
     }
+    #[inline]
     fn step_at(&self, slot: usize) -> Option<&StepRun> {
         match slot.checked_sub(self.base.steps.len()) {
             Some(new) => self.changes.new_steps.get(new),
             None => self.changes.steps.get(slot).or_else(|| self.base.steps.get(slot)),
         }
     }
+    #[inline]
     fn step_at_mut(&mut self, slot: usize) -> Option<&mut StepRun> {
         match slot.checked_sub(self.base.steps.len()) {
             Some(new) => self.changes.new_steps.get_mut(new),
@@ -133,6 +136,7 @@ impl RunMut for Draft<'_> {
     fn push_step(&mut self, step: StepRun) {
         self.changes.new_steps.push(step);
     }
+    #[inline]
     fn block_at(&self, block: usize) -> Option<&Block> {
         match block.checked_sub(self.base.blocks.len()) {
             Some(new) => self.changes.new_blocks.get(new),

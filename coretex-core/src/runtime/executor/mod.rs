@@ -13,6 +13,7 @@ mod entry;
 mod flush;
 mod idle;
 mod load;
+mod own;
 mod refuse;
 mod settle;
 mod take;
@@ -58,6 +59,7 @@ pub(super) struct Executor {
     shared: Arc<Shared>,
     inbox: mpsc::Receiver<Command>,
     entries: HashMap<AggregateId, Entry>,
+    definitions: own::Definitions,
     timers: BTreeSet<(Timestamp, AggregateId)>,
     sleep: Option<(Timestamp, BoxFuture<'static, ()>)>,
     loads: FuturesUnordered<BoxFuture<'static, Loaded>>,
@@ -88,6 +90,7 @@ impl Executor {
             shared,
             inbox,
             entries: HashMap::new(),
+            definitions: own::Definitions::default(),
             timers: BTreeSet::new(),
             sleep: None,
             loads: FuturesUnordered::new(),

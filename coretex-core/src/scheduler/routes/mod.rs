@@ -59,8 +59,7 @@ pub enum NoRoute {
 /// a step per word.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
-    /// Where every topic goes, when nothing is configured.
-    open: Option<Arc<str>>,
+    open: bool,
     topics: TopicMap<Arc<[Offer]>>,
     document: Arc<PoolsDocument>,
     default_pool: Arc<PoolConfig>,
@@ -79,7 +78,7 @@ impl Routes {
     /// Sends every topic to the pool `default`, whatever it requires: what a host gets that configures nothing.
     #[must_use]
     pub fn open() -> Self {
-        Self { open: Some(DEFAULT_POOL.into()), ..Self::default() }
+        Self { open: true, ..Self::default() }
     }
 
     /// Reads `pools.yaml` or its JSON form; `name` is used in messages.
@@ -139,7 +138,7 @@ impl Routes {
     /// Whether nothing is configured: every topic goes to the pool `default`.
     #[must_use]
     pub const fn is_open(&self) -> bool {
-        self.open.is_some()
+        self.open
     }
 
     /// What the pool is configured to do; the defaults for a pool that the document does not describe.
@@ -165,8 +164,9 @@ impl Routes {
     /// # Errors
     /// [`NoRoute`], saying what to change.
     pub fn route(&self, topic: &Topic, requires: &[String]) -> Result<Arc<str>, NoRoute> {
-        if let Some(pool) = &self.open {
-            return Ok(pool.clone());
+        if self.open {
+            // A name of its own: all cores would count references to one that they share.
+            return Ok(DEFAULT_POOL.into());
         }
         let pools = self.pools_of(topic.as_str(), requires, None, "")?;
         pools.into_iter().next().ok_or_else(|| NoRoute::Unmapped(topic.to_string()))
@@ -187,8 +187,8 @@ impl Routes {
         preferred: Option<&str>,
         id: &str,
     ) -> Result<Vec<Arc<str>>, NoRoute> {
-        if let Some(pool) = &self.open {
-            return Ok(vec![preferred.map_or_else(|| pool.clone(), Into::into)]);
+        if self.open {
+            return Ok(vec![preferred.map_or_else(|| DEFAULT_POOL.into(), Into::into)]);
         }
         let offers = self.topics.get(topic).ok_or_else(|| NoRoute::Unmapped(topic.to_owned()))?;
         let names = || offers.iter().map(|offer| format!("`{}`", offer.name)).collect::<Vec<_>>().join(", ");

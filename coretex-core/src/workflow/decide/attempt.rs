@@ -102,7 +102,7 @@ impl Machine<'_> {
     /// Takes over what was decided about a step's job, and decides what it means for the step.
     pub(super) fn absorb(&mut self, slot: usize, before: JobState, moves: Moves) {
         let attempt = self.draft.step_at(slot).map_or(0, |step| step.attempts);
-        self.effects.extend(moves.effects.into_iter().map(|effect| (Some(slot), RunEffect::Job(effect))));
+        self.effects.extend(moves.effects.into_iter().map(RunEffect::Job));
         if moves.closed
             && let Some(job) = self.draft.step_at(slot).and_then(|step| step.job.as_ref())
         {

@@ -418,8 +418,7 @@ struct Machine<'a> {
     /// Step runs before this one that were held back were looked at.
     held_from: u32,
     records: Records,
-    /// With the step run that each is of.
-    effects: Vec<(Option<usize>, RunEffect)>,
+    effects: Vec<RunEffect>,
 }
 
 impl<'a> Machine<'a> {
@@ -438,12 +437,7 @@ impl<'a> Machine<'a> {
 
     fn finish(self) -> Transition {
         let (events, changes) = self.draft.finish();
-        Transition {
-            events,
-            records: self.records,
-            effects: self.effects.into_iter().map(|(_, effect)| effect).collect(),
-            changes,
-        }
+        Transition { events, records: self.records, effects: self.effects, changes }
     }
 
     fn is_over(&self) -> bool {

@@ -56,9 +56,10 @@ impl Line<'_> {
         self.time(at);
         self.raw(",\"type\":\"");
         self.raw(kind);
-        self.raw("\",\"step\":");
-        self.text(step)?;
-        self.raw(",\"attempt\":");
+        self.raw("\",\"step\":\"");
+        // The characters of an id stand for themselves.
+        self.raw(step);
+        self.raw("\",\"attempt\":");
         self.json(&attempt)
     }
 

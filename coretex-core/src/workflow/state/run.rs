@@ -156,7 +156,7 @@ impl Run {
     /// Digests of the definitions that it was under before, each once.
     #[must_use]
     pub fn past_definitions(&self) -> &[Arc<str>] {
-        &self.core.past
+        self.core.past.as_deref().unwrap_or_default()
     }
 
     /// Its id; `None` before it started.
