@@ -64,9 +64,10 @@ fn each_output(event: &Event, mut visit: impl FnMut(&Output)) {
             RunEvent::RunRestored { state } => state.outputs().for_each(visit),
             _ => {}
         },
-        Event::Job(stored) => match &stored.event {
-            JobRecordEvent::JobChanged { event: JobEvent::Succeeded { output, .. } } => visit(output),
-            _ => {}
-        },
+        Event::Job(stored) => {
+            if let JobRecordEvent::JobChanged { event: JobEvent::Succeeded { output, .. } } = &stored.event {
+                visit(output);
+            }
+        }
     }
 }

@@ -58,7 +58,6 @@ const fn two(number: u64) -> [u8; 2] {
     [digit_of(number / 10), digit_of(number)]
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a digit")]
 const fn digit_of(number: u64) -> u8 {
     b'0' + (number % 10) as u8
 }
