@@ -1,4 +1,4 @@
-//! `cargo run --release -p coretex-bench --example large -- [ITEMS] [DIRECTORY]`
+//! `cargo run --release -p coretex-bench --example large -- [ITEMS] [IN_FLIGHT_MIB] [DIRECTORY]`
 //!
 //! A `for_each` whose items each get 900 kB of input, over the embedded store, and small runs beside it: what the large run
 //! holds, and how long the others wait. Printed are the resident bytes, and the latency of a small run while the large one
@@ -18,7 +18,7 @@ use coretex_core::{
     governance::Principal,
     job::{RunId, WorkflowId},
     policy::{Outcome, fixed},
-    runtime::{ControlPlane, StartRequest},
+    runtime::{ControlPlane, Options, StartRequest},
     workflow::{RunStatus, Workflow},
 };
 use coretex_store::embedded::EmbeddedStore;
@@ -71,10 +71,14 @@ fn memory(name: &str) -> f64 {
 async fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     let items: usize = args.next().map_or(Ok(2_000), |items| items.parse())?;
+    let mut options = Options::default();
+    if let Some(mib) = args.next() {
+        options.in_flight_bytes = mib.parse::<u64>()? << 20;
+    }
     let scratch = tempfile::tempdir()?;
     let dir = args.next().map_or_else(|| scratch.path().to_owned(), PathBuf::from);
     let store = Arc::new(EmbeddedStore::open(dir).await?);
-    let plane = ControlPlane::builder(fixed(Outcome::Allow)).store_shared(store).start().await?;
+    let plane = ControlPlane::builder(fixed(Outcome::Allow)).options(options).store(store).start().await?;
     let me = Principal::service("bench");
     let worker = Worker::builder(plane.bus()).pool("bench").handle("job.bench.noop", noop).max_parallel(256).build()?;
     let worker = worker.start().await?;

@@ -22,7 +22,7 @@ fn tell(test: impl AsyncFnOnce(&TestPlane) -> Result<(), PlaneError>) {
     let text = format!(
         "id: w\nsteps:\n  b: {{for_each: 'range({ITEMS})', topic: job.b, input: {{n: '${{item}}', s: '${{input.s}}'}}}}\n"
     );
-    let is_odd = |job: &ScriptedJob| job.input["n"] == json!(7) && job.input.get("item").is_some();
+    let is_odd = |job: &ScriptedJob| job.input.get("n") == Some(&json!(7)) && job.input.get("item").is_some();
     TestPlane::builder()
         .options(options)
         .workflow(text + "  c: {depends_on: [b], topic: job.c}")

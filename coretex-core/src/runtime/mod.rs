@@ -35,6 +35,7 @@ mod migrate;
 mod options;
 mod order;
 mod outbound;
+mod outputs;
 mod plane;
 mod query;
 mod refusals;

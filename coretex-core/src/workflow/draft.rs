@@ -73,7 +73,11 @@ impl<'a> Draft<'a> {
     pub(super) fn record(&mut self, slot: Option<usize>, event: RunEvent) {
         let held = self.changes.core.bytes;
         fold::evolve_at(self, self.at, &event, slot);
-        self.made += self.changes.core.bytes.saturating_sub(held);
+        self.made += match (slot.and_then(|slot| self.step_at(slot)), event.step_input()) {
+            // Also of a further try, which adds nothing to what the run holds.
+            (Some(step), Some(_)) => step.bytes,
+            _ => self.changes.core.bytes.saturating_sub(held),
+        };
         self.events.push(StoredEvent { at: self.at, event });
     }
 

@@ -232,6 +232,9 @@ pub enum RunEvent {
         step: StepRunId,
         /// When it ends.
         until: Timestamp,
+        /// The rule that gave the time, for people.
+        #[serde(default, skip_serializing_if = "str::is_empty")]
+        rule: Arc<str>,
     },
     /// An alert was recorded for publishing.
     StepNotified {

@@ -211,7 +211,11 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
                 step.due_at = Some(at);
             }
         }),
-        RunEvent::StepHeld { .. } => with_step(run, slot, |step| step.is_held = true),
+        RunEvent::StepHeld { .. } => with_step(run, slot, |step| {
+            step.is_held = true;
+            // A further try was due: from now on it waits for room, and for no time.
+            step.due_at = None;
+        }),
         // What was stopped with its block has ended already; the event says so to readers.
         RunEvent::StepCancelled { .. } => with_step(run, slot, |step| {
             if !step.status.is_terminal() {
