@@ -318,13 +318,12 @@ fn alone(principal: &Principal, letter: &DeadLetter, request: &RetryRequest) -> 
     spec.id = JobId::parse(&format!("{base}-retry-{mark}"))?;
     spec.attempt = 1;
     spec.trace_id = format!("dlq-retry-{job}").into();
-    let labels = Arc::make_mut(&mut spec.labels);
-    labels.insert("retry".into(), "true".into());
-    labels.insert("retry_of_job".into(), job.to_owned());
+    spec.labels.insert("retry", "true");
+    spec.labels.insert("retry_of_job", job.to_owned());
     if let Some(input) = &request.input {
         spec.input = input.clone();
         spec.principal = principal.id.clone();
-        labels.insert("edited_by".into(), principal.id.to_string());
+        spec.labels.insert("edited_by", principal.id.to_string());
     }
     Ok(spec)
 }
