@@ -284,8 +284,9 @@ impl<S, G> WorkerBuilder<S, G> {
             Place::Bus(bus) => (bus, blobs),
             #[cfg(feature = "ws")]
             Place::Server(server) => {
-                let (bus, at_server) = server.connect(&id, options.max_parallel)?;
-                (bus, blobs.or(Some(at_server)))
+                let bus = server.connect(&id, options.max_parallel)?;
+                let blobs = blobs.or_else(|| Some(Arc::new(bus.blobs())));
+                (Arc::new(bus) as Arc<dyn Bus>, blobs)
             }
         };
         if !bus.capabilities().in_process && blobs.is_none() {

@@ -1,9 +1,8 @@
 //! A server that a worker in another process is connected to.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use coretex_bus::socket::{AddressError, SocketBus, SocketOptions};
-use coretex_core::ports::{Blobs, Bus};
 
 /// Where it is, and how to get in.
 #[derive(Clone)]
@@ -26,8 +25,8 @@ impl Server {
         self.ca_file = Some(path);
     }
 
-    /// The bus and the blobs behind the connection, which is made when the worker starts.
-    pub(crate) fn connect(self, id: &str, max_parallel: u32) -> Result<(Arc<dyn Bus>, Arc<dyn Blobs>), AddressError> {
+    /// The bus over the connection, which is made when the worker starts.
+    pub(crate) fn connect(self, id: &str, max_parallel: u32) -> Result<SocketBus, AddressError> {
         let mut options = SocketOptions::new(self.url, id).window(max_parallel);
         if let Some(key) = self.key {
             options = options.key(key);
@@ -35,8 +34,6 @@ impl Server {
         if let Some(path) = self.ca_file {
             options = options.ca_file(path);
         }
-        let bus = SocketBus::new(options)?;
-        let blobs = bus.blobs();
-        Ok((Arc::new(bus), Arc::new(blobs)))
+        SocketBus::new(options)
     }
 }
