@@ -116,7 +116,17 @@
 //! * Each job runs in a task of its own, so handlers run in parallel on the threads of the runtime. A quick job
 //!   arms no timer and sends nothing but its result.
 
+//!
+//! # In another process
+//!
+//! With the feature `ws`, `Worker::connect("ws://host:port")` takes the place of `Worker::builder(bus)`: the worker is
+//! connected to a server's worker endpoint by one WebSocket and needs no broker and no blob store of its own. Everything
+//! else is the same. It connects again whenever the connection breaks; a job that runs goes on meanwhile, and what it
+//! results in is sent when the server is back.
+
 mod builder;
+#[cfg(feature = "ws")]
+mod connect;
 #[cfg(feature = "endpoint")]
 pub mod endpoint;
 mod extract;

@@ -558,4 +558,6 @@ pub(crate) enum Approval {
 pub(crate) enum Worker {
     /// List workers that were heard of lately.
     List,
+    /// Write a crate with a worker that connects to a server; needs no server.
+    New(crate::scaffold::New),
 }

@@ -16,7 +16,7 @@ use crate::{
 pub(crate) async fn call(client: &Client, command: Command, json: bool) -> anyhow::Result<ExitCode> {
     match command {
         // Answered before there is a client.
-        Command::Expr(_) => {}
+        Command::Expr(_) | Command::Worker(Worker::New(_)) => {}
         Command::Workflow(verb) => workflow(client, verb, json).await?,
         Command::Run(verb) => return run(client, verb, json).await,
         Command::Step(verb) => steps::call(client, verb).await?,
