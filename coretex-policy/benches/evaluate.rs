@@ -5,7 +5,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a bench")]
 
-#[path = "../tests/naive/mod.rs"]
+#[path = "../tests/oracle/naive.rs"]
 #[allow(dead_code, reason = "shared with tests")]
 mod naive;
 
@@ -77,6 +77,8 @@ impl Ask {
             step_id: None,
             attempt: 1,
             input: None,
+            now: None,
+            facts: None,
         }
     }
 }
@@ -127,7 +129,7 @@ fn main() {
             let request = ask.request();
             let indexed = policy.decide(&request);
             let naive = naive::decide(policy.bundles(), &request);
-            assert_eq!(naive.map_or("", |(_, rule)| rule), &*indexed.rule_id, "{name}");
+            assert_eq!(naive.rule, &*indexed.rule_id, "{name}");
             row(&format!("indexed, {name}"), measure(budget, || drop(black_box(policy.decide(black_box(&request))))));
             row(
                 &format!("naive,   {name}"),

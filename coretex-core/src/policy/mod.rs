@@ -4,11 +4,13 @@
 //! [permits](Outcome::permits) it.
 
 mod decision;
+mod facts;
 mod fixed;
 mod request;
 
 pub use decision::{
     BudgetLimits, Constraints, Decision, DiffLimits, Obligation, Outcome, Remediation, Sandbox, Toolchain,
 };
+pub use facts::RunFacts;
 pub use fixed::{FixedPolicy, fixed};
 pub use request::{ActorType, JobMeta, PolicyRequest};
