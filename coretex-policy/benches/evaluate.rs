@@ -138,5 +138,16 @@ fn main() {
                 }),
             );
         }
+        let begin = Instant::now();
+        let mut decided = 0_u64;
+        while begin.elapsed() < budget {
+            for (_, ask) in &asks {
+                for _ in 0..100 {
+                    black_box(policy.decide(black_box(&ask.request())));
+                    decided += 1;
+                }
+            }
+        }
+        println!("  {:.0} decisions/s on one core, the three in turn", decided as f64 / begin.elapsed().as_secs_f64());
     }
 }

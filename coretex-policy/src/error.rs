@@ -46,15 +46,13 @@ pub enum ErrorCode {
     Unexplained,
     /// A draft, bundle or publication that is not there.
     UnknownVersion,
-    /// A Rego or Cedar module that is not understood.
-    BadModule,
     /// A file or directory that cannot be read.
     Unreadable,
 }
 
 impl ErrorCode {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 21] = [
         Self::Syntax,
         Self::TooLarge,
         Self::UnknownKey,
@@ -75,7 +73,6 @@ impl ErrorCode {
         Self::BadSignature,
         Self::Unexplained,
         Self::UnknownVersion,
-        Self::BadModule,
         Self::Unreadable,
     ];
 
@@ -103,7 +100,6 @@ impl ErrorCode {
             Self::BadSignature => "policy_bad_signature",
             Self::Unexplained => "policy_unexplained",
             Self::UnknownVersion => "policy_unknown_version",
-            Self::BadModule => "policy_bad_module",
             Self::Unreadable => "policy_unreadable",
         }
     }

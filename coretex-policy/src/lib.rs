@@ -25,7 +25,8 @@
 //! ```
 //!
 //! How bundles combine is told in [`evaluate`]; the language is in `docs/reference/policy.md`.
-//! The crate knows nothing of signatures, stores or HTTP: who may publish is the host's to judge.
+//! The crate knows nothing of stores or HTTP: who may publish is the host's to judge. Feature `signatures` checks Ed25519
+//! signatures of bundles. `docs/guides/policy.md` shows it all in use.
 
 mod analyse;
 mod bundle;
@@ -58,3 +59,8 @@ pub use rule::{
 };
 pub use simulate::{Simulated, Simulation};
 pub use snapshot::{CompiledPolicy, Warning};
+
+/// The examples of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guides/policy.md")]
+struct Guide;

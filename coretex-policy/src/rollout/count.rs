@@ -149,17 +149,18 @@ impl Counted {
         count(&self.loosened, candidate.outcome.permits() && !live.outcome.permits());
         count(&self.candidate_unclear, *unclear);
         self.asked.fetch_add(1, Relaxed);
-        if differ && let Ok(mut samples) = self.samples.try_lock() {
-            if samples.len() < SAMPLES {
-                samples.push(Difference {
-                    job_id: request.job_id.to_owned(),
-                    topic: request.topic.to_owned(),
-                    tenant: request.tenant.to_owned(),
-                    arm,
-                    live: live.clone(),
-                    candidate: candidate.clone(),
-                });
-            }
+        if differ
+            && let Ok(mut samples) = self.samples.try_lock()
+            && samples.len() < SAMPLES
+        {
+            samples.push(Difference {
+                job_id: request.job_id.to_owned(),
+                topic: request.topic.to_owned(),
+                tenant: request.tenant.to_owned(),
+                arm,
+                live: live.clone(),
+                candidate: candidate.clone(),
+            });
         }
     }
 
