@@ -246,7 +246,11 @@ impl SpecSource for Attempt<'_> {
             item: self.item.clone(),
             index: self.index,
             timeout: self.step.timeout,
-            input: self.state.input.clone().unwrap_or_else(|| self.info.input.clone()),
+            input: match &self.state.input {
+                Some(input) => input.clone(),
+                None if self.state.has_input_in_log() => Arc::default(),
+                None => self.info.input.clone(),
+            },
         })
     }
 }
