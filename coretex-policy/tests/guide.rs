@@ -12,7 +12,12 @@ const GUIDE: &str = include_str!("../../docs/guides/policy.md");
 
 /// `# id (origin)` is the first line of a document.
 fn add(set: PolicySet, text: &str) -> PolicySet {
-    let head = text.lines().next().unwrap().strip_prefix("# ").expect("a document says whose it is");
+    let head = text
+        .lines()
+        .next()
+        .unwrap()
+        .strip_prefix("# ")
+        .unwrap_or_else(|| panic!("a document says whose it is: {text}"));
     let (id, origin) = head.split_once(" (").unwrap_or((head, "base)"));
     let origin = serde_json::from_value::<Origin>(json!(origin.trim_end_matches(')'))).unwrap();
     set.source(id, origin, text)
