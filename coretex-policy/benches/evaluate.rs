@@ -3,7 +3,14 @@
 //!
 //! Rule shape: tenant, two topic globs, capability, one of two risk tags, actor type, one label.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a bench")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a bench"
+)]
 
 #[path = "../tests/oracle/naive.rs"]
 #[allow(dead_code, reason = "shared with tests")]
