@@ -1,8 +1,6 @@
 //! Requests for tests.
 
-use std::collections::BTreeMap;
-
-use coretex_core::policy::{ActorType, Decision, JobMeta, PolicyRequest, RunFacts};
+use coretex_core::policy::{ActorType, Decision, JobMeta, Labels, PolicyRequest, RunFacts};
 
 use crate::{CompiledPolicy, Explanation, Origin, PolicySet};
 
@@ -12,7 +10,7 @@ pub(crate) struct Ask {
     pub(crate) topic: String,
     pub(crate) tenant: String,
     pub(crate) meta: JobMeta,
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) labels: Labels,
     pub(crate) now: Option<jiff::Timestamp>,
     pub(crate) facts: Option<RunFacts>,
     pub(crate) input: Option<serde_json::Value>,
@@ -55,7 +53,7 @@ impl Ask {
     }
 
     pub(crate) fn label(mut self, key: &str, value: &str) -> Self {
-        self.labels.insert(key.to_owned(), value.to_owned());
+        self.labels.insert(key, value);
         self
     }
 

@@ -2,9 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
-use std::collections::BTreeMap;
-
-use coretex_core::policy::{JobMeta, PolicyRequest, RunFacts};
+use coretex_core::policy::{JobMeta, Labels, PolicyRequest, RunFacts};
 use coretex_policy::{Attribute, CompiledPolicy, Origin, PolicySet};
 use serde_json::{Value, json};
 
@@ -31,7 +29,7 @@ fn ask<T>(request: &Value, then: impl FnOnce(&PolicyRequest<'_>) -> T) -> T {
         "risk_tags": request.get("risk_tags").cloned().unwrap_or(json!([])), "actor_type": request["actor_type"],
     }))
     .unwrap();
-    let labels: BTreeMap<String, String> =
+    let labels: Labels =
         request.get("labels").map(|labels| serde_json::from_value(labels.clone()).unwrap()).unwrap_or_default();
     let facts: Option<RunFacts> = request.get("facts").map(|facts| serde_json::from_value(facts.clone()).unwrap());
     let now = request["now"].as_str().unwrap_or("2026-11-24T12:00:00Z").parse().unwrap();

@@ -6,6 +6,7 @@
 mod decision;
 mod facts;
 mod fixed;
+mod labels;
 mod request;
 
 pub use decision::{
@@ -13,4 +14,5 @@ pub use decision::{
 };
 pub use facts::RunFacts;
 pub use fixed::{FixedPolicy, fixed};
+pub use labels::Labels;
 pub use request::{ActorType, JobMeta, PolicyRequest};

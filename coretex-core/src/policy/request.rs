@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::RunFacts;
+use super::{Labels, RunFacts};
 use crate::value::Value;
 
 /// Who acts: a person or a program.
@@ -73,7 +73,7 @@ pub struct PolicyRequest<'a> {
     /// The structured identity.
     pub meta: &'a JobMeta,
     /// Free labels of the job.
-    pub labels: &'a BTreeMap<String, String>,
+    pub labels: &'a Labels,
     /// The workflow that the job is a step of.
     pub workflow_id: Option<&'a str>,
     /// The run that the job is a step of.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coretex_core::policy::{ActorType, JobMeta, Outcome, PolicyRequest, RunFacts};
+use coretex_core::policy::{ActorType, JobMeta, Labels, Outcome, PolicyRequest, RunFacts};
 use jiff::{SignedDuration, Timestamp};
 
 use super::covers::apart;
@@ -38,6 +38,7 @@ pub(super) fn of(a: &CompiledRule, b: &CompiledRule, policy: &CompiledPolicy) ->
     if a.secrets_present.or(b.secrets_present) == Some(true) {
         labels.entry("secrets_present".to_owned()).or_insert_with(|| "true".to_owned());
     }
+    let labels = Labels::from(labels);
     let tags = [a, b].into_iter().filter_map(|rule| rule.risk_tags.iter().find(barred(|rule| &rule.risk_tags)));
     let kind = one(|rule| &rule.actor_types);
     let meta = JobMeta {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use coretex_core::policy::{ActorType, JobMeta, PolicyRequest};
+use coretex_core::policy::{ActorType, JobMeta, Labels, PolicyRequest};
 use serde::Serialize;
 
 use crate::fold;
@@ -132,7 +132,7 @@ pub struct Edited<'a> {
     pub(super) topic: String,
     pub(super) tenant: String,
     pub(super) meta: JobMeta,
-    pub(super) labels: BTreeMap<String, String>,
+    pub(super) labels: Labels,
 }
 
 impl<'a> Edited<'a> {
@@ -166,10 +166,12 @@ impl<'a> Edited<'a> {
                 self.list(*attribute).retain(|own| !fold::same(own.trim(), value.trim()));
             }
             Edit::Label { key, value: Some(value) } => {
-                self.labels.insert(key.clone(), value.clone());
+                self.labels.insert(key, value);
             }
             Edit::Label { key, value: None } => {
-                self.labels.remove(key);
+                let mut labels = BTreeMap::clone(&self.labels);
+                labels.remove(key);
+                self.labels = labels.into();
             }
         }
     }

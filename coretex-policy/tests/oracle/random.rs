@@ -1,8 +1,8 @@
 //! Random documents and requests: few names, so that rules and requests meet often.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
-use coretex_core::policy::{ActorType, JobMeta, PolicyRequest, RunFacts};
+use coretex_core::policy::{ActorType, JobMeta, Labels, PolicyRequest, RunFacts};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -146,7 +146,7 @@ pub(crate) struct Ask {
     topic: &'static str,
     tenant: String,
     meta: JobMeta,
-    labels: BTreeMap<String, String>,
+    labels: Labels,
     attempt: u32,
     now: Option<Timestamp>,
     facts: Option<RunFacts>,
@@ -208,7 +208,7 @@ pub(crate) fn ask() -> impl Strategy<Value = Ask> {
                 let (attempt, now, facts) = rest;
                 let meta =
                     JobMeta { capability, pack_id, actor_id, actor_type, risk_tags, requires, ..JobMeta::default() };
-                Ask { topic, tenant, meta, labels, attempt, now, facts }
+                Ask { topic, tenant, meta, labels: labels.into(), attempt, now, facts }
             },
         )
 }
