@@ -1,6 +1,6 @@
 //! Requests for tests.
 
-use coretex_core::policy::{ActorType, Decision, JobMeta, Labels, PolicyRequest};
+use coretex_core::policy::{ActorType, Decision, JobMeta, Labels, PolicyRequest, RunFacts};
 
 use crate::{CompiledPolicy, Explanation, Origin, PolicySet};
 
@@ -11,6 +11,9 @@ pub(crate) struct Ask {
     pub(crate) tenant: String,
     pub(crate) meta: JobMeta,
     pub(crate) labels: Labels,
+    pub(crate) now: Option<jiff::Timestamp>,
+    pub(crate) facts: Option<RunFacts>,
+    pub(crate) input: Option<serde_json::Value>,
 }
 
 pub(crate) fn ask(topic: &str) -> Ask {
@@ -54,6 +57,21 @@ impl Ask {
         self
     }
 
+    pub(crate) fn at(mut self, time: &str) -> Self {
+        self.now = Some(time.parse().unwrap());
+        self
+    }
+
+    pub(crate) fn facts(mut self, facts: RunFacts) -> Self {
+        self.facts = Some(facts);
+        self
+    }
+
+    pub(crate) fn input(mut self, input: serde_json::Value) -> Self {
+        self.input = Some(input);
+        self
+    }
+
     pub(crate) fn request(&self) -> PolicyRequest<'_> {
         PolicyRequest {
             job_id: "run-1:step@1",
@@ -66,7 +84,9 @@ impl Ask {
             run_id: None,
             step_id: None,
             attempt: 1,
-            input: None,
+            input: self.input.as_ref(),
+            now: self.now,
+            facts: self.facts.as_ref(),
         }
     }
 

@@ -128,6 +128,8 @@ impl JobSpec {
             step_id: self.step.as_ref().map(StepRunId::step),
             attempt: self.attempt,
             input: Some(&self.input),
+            now: None,
+            facts: None,
         }
     }
 

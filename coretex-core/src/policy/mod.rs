@@ -4,6 +4,7 @@
 //! [permits](Outcome::permits) it.
 
 mod decision;
+mod facts;
 mod fixed;
 mod labels;
 mod request;
@@ -11,6 +12,7 @@ mod request;
 pub use decision::{
     BudgetLimits, Constraints, Decision, DiffLimits, Obligation, Outcome, Remediation, Sandbox, Toolchain,
 };
+pub use facts::RunFacts;
 pub use fixed::{FixedPolicy, fixed};
 pub use labels::Labels;
 pub use request::{ActorType, JobMeta, PolicyRequest};

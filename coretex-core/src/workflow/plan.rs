@@ -196,6 +196,8 @@ fn plan_step(
                 step_id: Some(step.id.as_str()),
                 attempt: 1,
                 input: starter.input.filter(|_| step.input.is_none()),
+                now: Some(facts.now),
+                facts: None,
             };
             if let Verdict::Decided(decision) = facts.policy.evaluate(&request) {
                 match decision.outcome {

@@ -17,7 +17,7 @@ impl Machine<'_> {
     pub(super) fn simulate_job(&mut self, slot: usize, input: Option<Arc<Value>>) {
         let (decision, pool, failure) = match self.job_to_ask_about(slot, input.clone()) {
             Some(spec) => {
-                let decision = match self.facts.policy.evaluate(&spec.question()) {
+                let decision = match self.facts.policy.evaluate(&spec.question().at(self.facts.now)) {
                     Verdict::Decided(decision) => Some(Arc::new(decision)),
                     // A remote kernel is outside.
                     Verdict::Ask => None,
