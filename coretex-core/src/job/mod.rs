@@ -38,4 +38,6 @@ pub use facts::{Facts, GateLimits, RunBounds};
 pub use grant::{ApprovalGrant, GrantLapse};
 pub use id::{IdError, JobId, RunId, StepId, StepRunId, TenantId, Topic, WorkflowId};
 pub use spec::{JobSpec, Priority};
-pub use state::{Asking, Failure, Job, JobResult, JobState, JobStatusReport, Output, Stop};
+pub use state::{
+    Asking, Failure, Job, JobResult, JobState, JobStatusReport, Lease, LostLease, MAX_LOST_LEASES, Output, Stop,
+};

@@ -8,7 +8,9 @@ use super::{
 };
 use crate::{
     plane::State,
-    runtime::{PlaneError, concurrency, keepers, keys::AggregateId, outbound::Actions, shared::Work, timers::Arm},
+    runtime::{
+        PlaneError, concurrency, keepers, keys::AggregateId, outbound::Actions, placement, shared::Work, timers::Arm,
+    },
     workflow::{Run, RunEffect, Wake},
 };
 
@@ -89,6 +91,9 @@ impl Executor {
             }
             if let Some(gate) = pending.gate {
                 concurrency::nudge(&self.shared, gate);
+            }
+            if let Some(slots) = pending.slots {
+                placement::durable(&self.shared, *slots);
             }
             self.leave(Actions::new(aggregate.clone(), pending.effects, pending.outbox));
             let Some(entry) = self.entries.get_mut(aggregate) else { return };

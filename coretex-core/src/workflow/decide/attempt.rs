@@ -68,7 +68,10 @@ impl Machine<'_> {
                     step: id.to_string(),
                 }),
                 // An older attempt, or a step that does not exist: it cannot change anything any more.
-                _ => Ok(()),
+                _ => {
+                    self.take_late(slot, id, &input);
+                    Ok(())
+                }
             };
         };
         let status = self.status(slot);
@@ -96,6 +99,7 @@ impl Machine<'_> {
             self.close(job.id.to_string());
         }
         self.records.opened.extend(moves.opened.map(|request| *request));
+        let is_lost = matches!(moves.events.last(), Some(JobEvent::Lost { .. }));
         for event in moves.events {
             self.record_step(slot, |step| RunEvent::StepJob { step, attempt, event });
         }
@@ -110,6 +114,9 @@ impl Machine<'_> {
                 let stopped = job.stop.is_some();
                 let Some(attempt) = Attempt::of(&self.draft, slot) else { return };
                 let letter = DeadLetter::of(job, before, attempt.spec(), self.facts.now);
+                if is_lost && self.requeue(slot, &letter.failure) {
+                    return;
+                }
                 self.fail_job(slot, letter, stopped);
             }
             _ => {}

@@ -15,6 +15,7 @@ mod halt;
 mod input;
 mod kinds;
 mod migrate;
+mod requeue;
 mod restore;
 mod start;
 mod stop;
@@ -361,8 +362,13 @@ pub fn outstanding(run: &Run, facts: &Facts<'_>) -> Vec<RunEffect> {
                 }
                 (JobState::Dispatched | JobState::Running, Some(decision), Some(deadline_at)) => {
                     effects.extend(spec().map(|spec| {
-                        RunEffect::Job(Effect::Dispatch { spec, deadline_at, decision: decision.clone() })
+                        let (decision, lease) = (decision.clone(), job.lease());
+                        RunEffect::Job(Effect::Dispatch { spec, deadline_at, decision, lease })
                     }));
+                }
+                (JobState::Scheduled, Some(decision), _) => {
+                    effects
+                        .extend(spec().map(|spec| RunEffect::Job(Effect::Place { spec, decision: decision.clone() })));
                 }
                 (JobState::Pending, _, Some(until)) if job.is_asking() => {
                     effects.extend(spec().map(|spec| RunEffect::Job(Effect::AskPolicy { spec, until })));

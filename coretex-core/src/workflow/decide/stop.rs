@@ -71,7 +71,9 @@ impl Machine<'_> {
                 _ => None,
             };
             let is_job = state.job.as_ref().is_some_and(|job| job.state.is_in_flight());
-            if self.take_back(slot) {
+            let is_scheduled = state.job.as_ref().is_some_and(|job| job.state == JobState::Scheduled);
+            // Nobody has heard of a job that waits for a slot.
+            if self.take_back(slot) || is_scheduled {
                 if is_job {
                     self.drop_job(slot, by, reason);
                 } else {
@@ -100,7 +102,7 @@ impl Machine<'_> {
         self.effects.retain(|(of, effect)| {
             let is_sent_first = matches!(
                 effect,
-                RunEffect::Job(Effect::Dispatch { .. } | Effect::AskPolicy { .. })
+                RunEffect::Job(Effect::Dispatch { .. } | Effect::Place { .. } | Effect::AskPolicy { .. })
                     | RunEffect::Notify { .. }
                     | RunEffect::Store { .. }
                     | RunEffect::Child(ChildEffect::StartChild(_))
