@@ -126,6 +126,10 @@ impl Heart {
         self.0.send_replace(pulse);
     }
 
+    pub(super) fn is_awake(&self) -> bool {
+        *self.0.borrow() == Pulse::Awake
+    }
+
     /// Completes while the worker is awake; never when it is dead.
     pub(super) async fn awake(&self) {
         self.is(Pulse::Awake).await;

@@ -105,7 +105,6 @@ async fn work(
     }
     while let Some(delivery) = jobs.next().await {
         while tasks.try_join_next().is_some() {}
-        desk.heart.awake().await;
         let Some(request) = delivery.message.packet.job_request() else {
             delivery.ack_now();
             continue;
@@ -117,19 +116,32 @@ async fn work(
             delivery: delivery.attempt,
             request: request.clone(),
         };
-        let reply = script.lock().unwrap_or_else(PoisonError::into_inner).0.reply(&job);
-        // Jobs in the queue and in hand hold virtual time, and any answer may have to wait: for its time, or for room.
+        // Jobs in the queue and in hand hold virtual time, and any answer may have to wait: for its time, for room, or until
+        // the worker goes on.
         delivery.ack_now();
         let desk = desk.clone();
-        let busy = desk.clock.busy();
-        tasks.spawn(async move { desk.act(&job, reply, busy).await });
+        if desk.heart.is_awake() {
+            let reply = script.lock().unwrap_or_else(PoisonError::into_inner).0.reply(&job);
+            let busy = desk.clock.busy();
+            tasks.spawn(async move { desk.act(&job, reply, busy).await });
+        } else {
+            let script = script.clone();
+            tasks.spawn(async move {
+                desk.heart.awake().await;
+                let busy = desk.clock.busy();
+                let reply = script.lock().unwrap_or_else(PoisonError::into_inner).0.reply(&job);
+                desk.act(&job, reply, busy).await;
+            });
+        }
     }
 }
 
 async fn hear_cancels(desk: Desk, mut cancels: Box<dyn Subscription>) {
     while let Some(delivery) = cancels.next().await {
+        let Some(cancel) = delivery.message.packet.job_cancel().cloned() else { continue };
+        // What a frozen worker has not read must not hold the time.
+        drop(delivery);
         desk.heart.awake().await;
-        let Some(cancel) = delivery.message.packet.job_cancel() else { continue };
         let stop = desk.stoppable.lock().unwrap_or_else(PoisonError::into_inner).remove(&cancel.job_id);
         if let Some(stop) = stop {
             // A job that has ended meanwhile does not mind.
