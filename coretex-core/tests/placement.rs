@@ -418,3 +418,40 @@ fn w14_a_run_that_is_cancelled_takes_its_waiting_jobs_back() {
         Ok(())
     });
 }
+
+#[test]
+fn w1_a_placement_chooses_the_worker_and_free_labels_never_do() {
+    let on = |name: &'static str| Reply::succeed(json!({"on": name}));
+    let text = "
+        id: w
+        steps:
+          free: {topic: job.a, route_labels: {zone: nowhere, mcp.tool: x}}
+          bound: {topic: job.a, placement: {selector: {zone: b}, capabilities: [gpu]}, depends_on: [free]}
+          wish: {topic: job.a, placement: {preferred_worker_id: w1, priority: critical}, depends_on: [bound]}";
+    let builder = TestPlane::builder()
+        .workflow(text)
+        .routes(routes(POOL))
+        .worker_as(Presence::new("w1").label("zone", "a"), "job.>", on("w1"))
+        .worker_as(Presence::new("w2").label("zone", "b").capability("GPU"), "job.>", |job: &ScriptedJob| {
+            Reply::succeed(json!({"on": "w2", "priority": job.request.priority}))
+        });
+    tell(builder, async |plane| {
+        plane.advance(SECOND).await;
+        let run = plane.start("w", json!({})).await?;
+        let end = plane.run_to_end(&run).await?;
+        let worker = |step: &str| end.step(step).unwrap().job.as_ref().unwrap().worker.clone().unwrap();
+        assert_eq!(end.status(), RunStatus::Succeeded);
+        assert_eq!((&*worker("bound"), &*worker("wish")), ("w2", "w1"));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_placement_that_cannot_be_used_is_refused_with_its_place() {
+    let text = |placement: &str| format!("id: w\nsteps:\n  a: {{topic: job.a, placement: {placement}}}");
+    let problems = |text: &str| coretex_core::workflow::Workflow::parse("w", text).unwrap_err().to_string();
+    assert!(problems(&text("{region: ''}")).contains("steps.a.placement.region"));
+    assert!(problems(&text("{zone: b}")).contains("steps.a.placement"), "{}", problems(&text("{zone: b}")));
+    let misplaced = problems("id: w\nsteps:\n  a: {type: approval, placement: {region: eu}}");
+    assert!(misplaced.contains("`placement` belongs to a step with a job"), "{misplaced}");
+}

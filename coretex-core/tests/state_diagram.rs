@@ -154,6 +154,7 @@ fn spec() -> Arc<JobSpec> {
         item: None,
         index: None,
         timeout: None,
+        placement: None,
         input: Arc::new(Value::Null),
     })
 }

@@ -215,6 +215,9 @@ pub fn decide(job: &Job, spec: &dyn SpecSource, input: JobInput, facts: &Facts<'
             }
         }
         (_, JobInput::Started { worker }) if job.is_lost_to(&worker) => {}
+        (Dispatched | Running, JobInput::Finished { result, .. }) if job.stop.is_none() && is_given_back(&result) => {
+            give_back(&spec.spec(), result, &mut moves);
+        }
         (Dispatched | Running, JobInput::Finished { result, fenced }) => settle(result, fenced, &mut moves),
         (Dispatched, JobInput::Started { worker }) => moves.events.push(JobEvent::Started { worker }),
         (Scheduled, JobInput::Placed { lease, announces }) => {
@@ -414,6 +417,19 @@ fn hand_out(job: &Job, spec: &Arc<JobSpec>, lease: Lease, announces: bool, facts
     let (pool, worker, addressed) = (lease.pool.clone(), Some(lease.worker.clone()), lease.addressed);
     moves.effects.push(Effect::Dispatch { spec: spec.clone(), deadline_at, decision, lease: Some(lease) });
     moves.events.push(JobEvent::Handed { pool, worker, addressed, deadline_at, start_by });
+}
+
+/// Whether the worker says no more than that it stops.
+fn is_given_back(result: &JobResult) -> bool {
+    matches!(&result.status, JobStatusReport::Failed(failure) if failure.retryable && *failure.code == *codes::WORKER_STOPPED)
+}
+
+/// The worker did not do it, and has it no longer.
+fn give_back(spec: &Arc<JobSpec>, result: JobResult, moves: &mut Moves) {
+    if let JobStatusReport::Failed(failure) = result.status {
+        moves.effects.push(report(spec, JobState::Failed, failure.clone()));
+        moves.events.push(JobEvent::Lost { worker: Some(result.worker), failure });
+    }
 }
 
 /// The attempt is over without an answer; whoever still has it is told to stop.

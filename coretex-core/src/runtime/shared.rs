@@ -165,11 +165,10 @@ impl Shared {
 
     /// Hands a command to the executor that owns its aggregate, or gives it back when there is no room. Dropped when the
     /// control plane is shutting down.
-    pub(super) fn try_route(&self, command: Command) -> Result<(), Command> {
-        let Some(executor) = self.executor(&command.aggregate) else { return Ok(()) };
-        match executor.try_send(command) {
-            Err(TrySendError::Full(command)) => Err(command),
-            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+    pub(super) fn try_route(&self, command: Command) -> Option<Command> {
+        match self.executor(&command.aggregate)?.try_send(command) {
+            Err(TrySendError::Full(command)) => Some(command),
+            Ok(()) | Err(TrySendError::Closed(_)) => None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{Shared, failure, record};
 use crate::{
-    job::{Effect, Facts, JobEvent, JobId, JobInput, JobSpec, JobState, RunId},
+    job::{Effect, Facts, Failure, JobEvent, JobId, JobInput, JobSpec, JobState, RunId, codes},
     plane::{self, Event, Input, JobRecordEvent, State, Transition},
     policy::Decision,
     ports::{Op, StoreError},
@@ -171,15 +171,15 @@ impl Answering<'_> {
                 let ending = if *failure.code == *PANICKED { Ending::Fault } else { Ending::Served };
                 self.end(job(), ending, None);
             }
-            JobEvent::Lost { .. } => self.end(job(), Ending::Fault, None),
+            JobEvent::Lost { failure, .. } => self.end(job(), blame(failure), None),
             JobEvent::Failed { .. }
             | JobEvent::Denied { .. }
             | JobEvent::TimedOut { .. }
             | JobEvent::Cancelled { .. } => self.end(job(), Ending::Unknown, None),
-            JobEvent::Requeued { .. } => {
+            JobEvent::Requeued { failure, .. } => {
                 // The next attempt is the same job: what it has must be gone before it asks anew.
                 let job = job();
-                release(self.shared, &job, Ending::Fault, None);
+                release(self.shared, &job, blame(failure), None);
                 self.touched.ops.push(record::delete(&job));
             }
             _ => {}
@@ -205,6 +205,11 @@ impl Answering<'_> {
         self.touched.started.push((job, worker.clone()));
         Ok(())
     }
+}
+
+/// What a lost lease says about its worker: one that stops in order is not at fault.
+fn blame(failure: &Failure) -> Ending {
+    if *failure.code == *codes::WORKER_STOPPED { Ending::Unknown } else { Ending::Fault }
 }
 
 fn is_place(effect: &RunEffect) -> bool {

@@ -159,7 +159,7 @@ impl Shared {
         let (aggregate, _) = aggregate_of(job);
         let work = Work::Input(job_input(&aggregate, job, input));
         let command = Command { aggregate, work, reply: Reply::Nobody, busy: self.clock.busy(), tries: 0 };
-        if let Err(command) = self.try_route(command) {
+        if let Some(command) = self.try_route(command) {
             let shared = self.clone();
             self.spawn(async move { shared.route(command).await });
         }

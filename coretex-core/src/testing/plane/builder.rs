@@ -6,13 +6,12 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::watch;
 
 use super::{
     TestPlane,
     people::Approver,
     policy::Replaceable,
-    presence::{Heart, Presence},
+    presence::{Presence, Pulse, Shown},
     script::{ApproverScript, Hidden, WorkerScript},
     workers::Worker,
 };
@@ -94,7 +93,7 @@ impl TestPlaneBuilder {
     /// As [`worker`](Self::worker), for one that says this of itself.
     pub fn worker_as(mut self, presence: Presence, topic: impl Into<String>, script: impl WorkerScript) -> Self {
         let script = Arc::new(Mutex::new(Hidden(Box::new(script) as Box<dyn WorkerScript>)));
-        self.workers.push(Worker { presence, heart: Heart::new(), topic: topic.into(), script });
+        self.workers.push(Worker { presence, heart: Shown::new(Pulse::Awake), topic: topic.into(), script });
         self
     }
 
@@ -175,7 +174,7 @@ impl TestPlaneBuilder {
             options: self.options,
             principal: self.principal,
             published: Arc::default(),
-            beats: watch::channel(false).0,
+            beats: Shown::new(false),
             current: Mutex::new(None),
         };
         plane.open().await?;

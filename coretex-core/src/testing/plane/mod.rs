@@ -53,14 +53,19 @@ use std::{
 use futures::future::{Either, select};
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::task::JoinSet;
 
 pub use builder::TestPlaneBuilder;
 pub use policy::{FnPolicy, policy_fn};
 pub use presence::Presence;
 pub use script::{ApproverScript, Reply, Say, ScriptedJob, WorkerScript};
 
-use self::{people::Approver, policy::Replaceable, presence::Pulse, workers::Worker};
+use self::{
+    people::Approver,
+    policy::Replaceable,
+    presence::{Pulse, Shown},
+    workers::Worker,
+};
 use super::{
     VirtualClock,
     faults::{Faults, FaultyBus, FaultyStore},
@@ -97,7 +102,7 @@ pub struct TestPlane {
     principal: Principal,
     published: Arc<Mutex<Vec<Message>>>,
     /// Whether workers say that they are there.
-    beats: watch::Sender<bool>,
+    beats: Arc<Shown<bool>>,
     current: Mutex<Option<Life>>,
 }
 
@@ -169,7 +174,7 @@ impl TestPlane {
     /// When the last restart failed.
     pub fn set_routes(&self, routes: Routes) -> Result<(), PlaneError> {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&routes);
-        self.beats.send_replace(!routes.is_open());
+        self.beats.set(!routes.is_open());
         self.plane()?.set_routes(routes);
         Ok(())
     }
@@ -202,7 +207,7 @@ impl TestPlane {
         let bus = self.current.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|life| life.faulty.clone());
         let Some(bus) = bus else { return Err(PlaneError::new(PlaneErrorKind::Closed, "plane_closed", "no plane")) };
         for worker in self.workers.iter().filter(|worker| worker.presence.id == id) {
-            let works = worker.connect(bus.clone(), Arc::new(self.clock.clone()), self.beats.subscribe()).await?;
+            let works = worker.connect(bus.clone(), Arc::new(self.clock.clone()), self.beats.clone()).await?;
             if let Some(life) = self.current.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
                 life.others.spawn(works);
             }
@@ -446,9 +451,9 @@ impl TestPlane {
         let faulty: Arc<dyn Bus> = Arc::new(faulty);
         let mut others = JoinSet::new();
         for worker in &self.workers {
-            others.spawn(worker.connect(faulty.clone(), clock.clone(), self.beats.subscribe()).await?);
+            others.spawn(worker.connect(faulty.clone(), clock.clone(), self.beats.clone()).await?);
         }
-        self.beats.send_replace(false);
+        self.beats.set(false);
         let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let start = ControlPlane::builder_shared(self.policy.clone())
             .store(Arc::new(store.clone()))
@@ -465,7 +470,7 @@ impl TestPlane {
                 return Err(PlaneError::new(PlaneErrorKind::Closed, "plane_closed", "the store has crashed"));
             }
         };
-        self.beats.send_replace(!routes.is_open());
+        self.beats.set(!routes.is_open());
         for approver in &self.approvers {
             others.spawn(approver.connect(plane.clone(), self.store.clone(), clock.clone()).await?);
         }

@@ -1,8 +1,13 @@
 //! What a scripted worker says of itself, and whether it is there.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::protocol::{ComponentRole, Handshake, Heartbeat, PROTOCOL_VERSION};
 
@@ -113,31 +118,39 @@ pub(super) enum Pulse {
     Dead,
 }
 
-/// Changes and shows the pulse of one worker.
-#[derive(Clone, Debug)]
-pub(super) struct Heart(Arc<watch::Sender<Pulse>>);
+/// A value that tasks wait for. Unlike a channel of tokio it wakes them in the order in which they came, so that runs repeat.
+#[derive(Debug)]
+pub(super) struct Shown<T> {
+    value: Mutex<T>,
+    changed: Notify,
+}
 
-impl Heart {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(watch::channel(Pulse::Awake).0))
+impl<T: Copy + PartialEq> Shown<T> {
+    pub(super) fn new(value: T) -> Arc<Self> {
+        Arc::new(Self { value: Mutex::new(value), changed: Notify::new() })
     }
 
-    pub(super) fn set(&self, pulse: Pulse) {
-        self.0.send_replace(pulse);
+    pub(super) fn set(&self, value: T) {
+        *self.value.lock().unwrap_or_else(PoisonError::into_inner) = value;
+        self.changed.notify_waiters();
     }
 
-    pub(super) fn is_awake(&self) -> bool {
-        *self.0.borrow() == Pulse::Awake
+    pub(super) fn get(&self) -> T {
+        *self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Completes while the worker is awake; never when it is dead.
-    pub(super) async fn awake(&self) {
-        self.is(Pulse::Awake).await;
-    }
-
-    pub(super) async fn is(&self, wanted: Pulse) {
-        let mut pulse = self.0.subscribe();
-        // The sender lives in `self`, so waiting cannot fail.
-        let _sender_lives = pulse.wait_for(|pulse| *pulse == wanted).await;
+    /// Completes while the value is `wanted`.
+    pub(super) async fn is(&self, wanted: T) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.get() == wanted {
+                return;
+            }
+            changed.await;
+        }
     }
 }
+
+/// The pulse of one worker.
+pub(super) type Heart = Arc<Shown<Pulse>>;

@@ -8,13 +8,10 @@ use std::{
 };
 
 use futures::future::{join3, select};
-use tokio::{
-    sync::{oneshot, watch},
-    task::JoinSet,
-};
+use tokio::{sync::oneshot, task::JoinSet};
 
 use super::{
-    presence::{BEAT, Heart, Presence, Pulse},
+    presence::{BEAT, Heart, Presence, Pulse, Shown},
     script::{Hidden, Reply, ScriptedJob, WorkerScript},
 };
 use crate::{
@@ -54,7 +51,7 @@ impl Worker {
         &self,
         bus: Arc<dyn Bus>,
         clock: Arc<dyn Clock>,
-        beats: watch::Receiver<bool>,
+        beats: Arc<Shown<bool>>,
     ) -> Result<impl Future<Output = ()> + Send + 'static, BusError> {
         self.heart.set(Pulse::Awake);
         let jobs = bus.subscribe(Subscribe::group(self.topic.as_str(), GROUP)).await?;
@@ -74,12 +71,9 @@ impl Worker {
 }
 
 /// Says that the worker is there, while that is asked for.
-async fn beat(desk: Desk, presence: Presence, topic: String, mut beats: watch::Receiver<bool>) {
+async fn beat(desk: Desk, presence: Presence, topic: String, beats: Arc<Shown<bool>>) {
     loop {
-        if beats.wait_for(|beats| *beats).await.is_err() {
-            // The test is over.
-            return std::future::pending().await;
-        }
+        beats.is(true).await;
         // A handshake may be lost, so it is repeated.
         for payload in [protocol::Payload::from(presence.handshake(&topic)), presence.heartbeat().into()] {
             let subject = match payload {
@@ -120,14 +114,14 @@ async fn work(
         // the worker goes on.
         delivery.ack_now();
         let desk = desk.clone();
-        if desk.heart.is_awake() {
+        if desk.heart.get() == Pulse::Awake {
             let reply = script.lock().unwrap_or_else(PoisonError::into_inner).0.reply(&job);
             let busy = desk.clock.busy();
             tasks.spawn(async move { desk.act(&job, reply, busy).await });
         } else {
             let script = script.clone();
             tasks.spawn(async move {
-                desk.heart.awake().await;
+                desk.heart.is(Pulse::Awake).await;
                 let busy = desk.clock.busy();
                 let reply = script.lock().unwrap_or_else(PoisonError::into_inner).0.reply(&job);
                 desk.act(&job, reply, busy).await;
@@ -141,7 +135,7 @@ async fn hear_cancels(desk: Desk, mut cancels: Box<dyn Subscription>) {
         let Some(cancel) = delivery.message.packet.job_cancel().cloned() else { continue };
         // What a frozen worker has not read must not hold the time.
         drop(delivery);
-        desk.heart.awake().await;
+        desk.heart.is(Pulse::Awake).await;
         let stop = desk.stoppable.lock().unwrap_or_else(PoisonError::into_inner).remove(&cancel.job_id);
         if let Some(stop) = stop {
             // A job that has ended meanwhile does not mind.
@@ -268,7 +262,7 @@ impl Desk {
 
     /// Publishes, again and again while the bus is full.
     async fn send(&self, message: Message) {
-        self.heart.awake().await;
+        self.heart.is(Pulse::Awake).await;
         while let Err(error) = self.bus.publish(message.clone()).await {
             if !error.is_retryable() {
                 return;

@@ -9,6 +9,7 @@ use crate::{
         Topic, codes,
     },
     policy::JobMeta,
+    scheduler::Placement,
     value::Value,
     workflow::{
         RunEvent, Step, StepKind, StepRun, StepStatus, Workflow,
@@ -188,6 +189,7 @@ pub(super) struct Attempt<'a> {
     meta: &'a Arc<JobMeta>,
     labels: &'a BTreeMap<String, String>,
     adapter: Option<&'a Arc<str>>,
+    placement: Option<&'a Arc<Placement>>,
     info: &'a RunInfo,
     run_id: StepRunId,
     state: &'a StepRun,
@@ -207,7 +209,7 @@ impl<'a> Attempt<'a> {
         let workflow = state.workflow();
         let step_run = state.step_at(slot)?;
         let (step, scope) = workflow.at(step_run.position())?;
-        let StepKind::Job { topic, meta, labels, adapter, .. } = &step.kind else { return None };
+        let StepKind::Job { topic, meta, labels, adapter, placement, .. } = &step.kind else { return None };
         let around = RunScope { state, block: step_run.block as usize };
         Some(Self {
             workflow,
@@ -216,6 +218,7 @@ impl<'a> Attempt<'a> {
             meta,
             labels,
             adapter: adapter.as_ref(),
+            placement: placement.as_ref(),
             info: state.core().info.as_deref()?,
             run_id: fold::run_id(state, slot)?,
             state: step_run,
@@ -243,7 +246,7 @@ impl SpecSource for Attempt<'_> {
             principal: self.info.principal.clone(),
             meta: self.meta.clone(),
             labels: Arc::new(labels),
-            priority: self.info.priority,
+            priority: self.placement.and_then(|placement| placement.priority).unwrap_or(self.info.priority),
             memory_id: self.info.memory_id.clone(),
             adapter_id: self.adapter.cloned(),
             trace_id: self.info.id.shared(),
@@ -253,6 +256,7 @@ impl SpecSource for Attempt<'_> {
             item: self.item.clone(),
             index: self.index,
             timeout: self.step.timeout,
+            placement: self.placement.cloned(),
             input: self.state.input.clone().unwrap_or_else(|| self.info.input.clone()),
         })
     }
