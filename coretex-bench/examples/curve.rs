@@ -63,6 +63,7 @@ fn play(workflow: &Arc<Workflow>, input: &Arc<Value>) -> anyhow::Result<(Duratio
         payload_limits: Limits::default(),
         gate: Default::default(),
         bounds: Default::default(),
+        outputs: None,
     };
     let began = Instant::now();
     let mut run = Run::new(workflow.clone());

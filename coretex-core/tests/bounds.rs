@@ -8,7 +8,7 @@ use coretex_core::{
     job::RunId,
     runtime::{Options, PlaneError},
     testing::{Reply, ScriptedJob, TestPlane, TestPlaneBuilder},
-    workflow::{RunStatus, WaitCause},
+    workflow::{RunStatus, StepStatus, WaitCause},
 };
 use serde_json::{Value, json};
 
@@ -60,7 +60,7 @@ async fn start(plane: &TestPlane) -> Result<RunId, PlaneError> {
 /// Jobs that were handed out and have not ended.
 async fn in_flight(plane: &TestPlane, run: &RunId) -> Result<usize, PlaneError> {
     let run = plane.run_state(run).await?;
-    let is_open = |value: &&coretex_core::workflow::StepRun| value.job.is_some() && !value.status.is_terminal();
+    let is_open = |value: &&coretex_core::workflow::StepRun| value.job.is_some() && value.status == StepStatus::Running;
     Ok(run.steps().map(|(_, step)| step).filter(is_open).count())
 }
 
@@ -150,7 +150,9 @@ fn what_ends_at_once_takes_several_decisions_and_leaves_no_memory_behind() {
 
 #[test]
 fn a_run_that_holds_too_much_fails_by_name() {
-    tell(plane(FLOWS[0].0, options(3_000, 4_500, 12_000)), async |plane| {
+    let steps = "  b: {for_each: 'range(40)', topic: job.c}";
+    let large = |_: &ScriptedJob| Reply::succeed(json!({"out": "x".repeat(1_000)}));
+    tell(plane(steps, options(3_000, 4_500, 12_000)).worker("job.c", large), async |plane| {
         let run = start(plane).await?;
         let end = plane.run_to_end(&run).await?;
         let failure = end.failure().unwrap();
@@ -180,4 +182,41 @@ fn items_of_items_that_are_too_many_are_refused_before_the_first_begins() {
         assert!(end.head() < 10, "{} events were written first", end.head());
         Ok(())
     });
+}
+
+/// Items whose first try fails, all of them at the same moment, and whose second is due at the same moment too.
+const RETRIED: &str = "  b: {for_each: 'range(40)', topic: job.r, input: {s: '${input.s}'}, retry: {max_retries: 2, initial_backoff_sec: 5000, jitter: 0}}";
+
+#[test]
+fn tries_that_are_due_together_are_held_back_too() {
+    for is_stopped_by_crash in [false, true] {
+        let second = |job: &ScriptedJob| match job.attempt {
+            1 => Reply::retryable("busy").after(Duration::from_secs(1)),
+            _ => Reply::succeed(json!({})).after(Duration::from_secs(60)),
+        };
+        tell(plane(RETRIED, options(3_000, 4_500, 1 << 20)).worker("job.r", second), async |plane| {
+            let run = start(plane).await?;
+            // All first tries have failed long before the first second one is due.
+            plane.advance(Duration::from_secs(100)).await;
+            assert_eq!(in_flight(plane, &run).await?, 0);
+            let mut most = 0;
+            plane.advance(Duration::from_secs(4_950)).await;
+            if is_stopped_by_crash {
+                plane.crash_and_restart().await?;
+                plane.settle().await;
+            }
+            while plane.run_state(&run).await?.status() == RunStatus::Running {
+                let now = in_flight(plane, &run).await?;
+                assert!(now > 0, "nothing is under way");
+                most = most.max(now);
+                plane.advance(Duration::from_secs(60)).await;
+                plane.settle().await;
+            }
+            assert_eq!(most, 5, "the bound is reached by the fifth");
+            let end = plane.run_to_end(&run).await?;
+            assert_eq!(end.status(), RunStatus::Succeeded, "{:?}", end.failure());
+            assert!(end.steps().filter(|(_, step)| step.job.is_some()).all(|(_, step)| step.attempts == 2));
+            Ok(())
+        });
+    }
 }

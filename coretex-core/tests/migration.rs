@@ -10,8 +10,8 @@ use coretex_core::{
     job::{Answer, RunId, StepRunId, TenantId, WorkflowId},
     ports::Scan,
     runtime::{
-        ListPage, MigrationOutcome, MigrationQuery, MigrationRequest, PlaneError, RerunRequest, Retention,
-        RunMigration, StartRequest,
+        ListPage, MigrationOutcome, MigrationQuery, MigrationRequest, PlaneError, PrunedClass, RerunRequest, Retention,
+        RunMigration, StartRequest, VersionRef,
     },
     testing::{FaultPlan, Reply, ScriptedJob, TestPlane, TestPlaneBuilder},
     workflow::{RefusalReason, RunStatus, RunView, Workflow},
@@ -558,6 +558,53 @@ fn snapshots_on_both_sides_of_a_move_are_read_under_their_definition() {
         assert_eq!(report.snapshot_agrees, Some(true));
         Ok(())
     });
+}
+
+#[test]
+fn a_move_that_meets_the_removal_of_its_version_happens_whole_or_is_refused() {
+    let mut outcomes = [0; 2];
+    for turns in 0..40 {
+        let faults = FaultPlan::new(turns).slow(1_000, 20).arm();
+        tell(held().faults(&faults), async |plane| {
+            faults.rest();
+            let run = held_run(plane).await?;
+            let before = plane.run_state(&run).await?.workflow().digest().to_string();
+            let target = store(plane, &text(BETTER)).await?;
+            // A third one is current, so that nothing but the move needs the second.
+            store(plane, &text(WORSE)).await?;
+            plane.advance(48 * 3_600 * SECOND).await;
+            faults.resume();
+            let mut retention = Retention::default();
+            retention.versions = Some("1d".parse()?);
+            let request = MigrationRequest::new().version(VersionRef::Digest(target.as_str().into()));
+            let control = plane.plane()?;
+            let (moved, pruned) = plane
+                .drive(futures::future::join(
+                    control.migrate_run(plane.principal(), &run, &request),
+                    control.prune(&retention),
+                ))
+                .await;
+            faults.rest();
+            let removed = pruned?.of(PrunedClass::Versions).map_or(0, |pruned| pruned.count) == 1;
+            assert_eq!(removed, moved.is_err(), "{moved:?}");
+            outcomes[usize::from(removed)] += 1;
+            if let Err(error) = moved {
+                let known = ["version_not_found", "store_conflict", "store_ceiling"];
+                assert!(known.contains(&error.code()), "{}: {error}", error.code());
+            }
+            // What the run is under is there, whichever it is, and it goes on.
+            plane.crash_and_restart().await?;
+            let here = plane.run_state(&run).await?.workflow().digest().to_string();
+            assert_eq!(here, if removed { before } else { target });
+            agrees(plane, &run).await?;
+            plane.answer(&run, "hold", "ann", true).await?;
+            let end = plane.run_to_end(&run).await?;
+            assert_eq!(end.status(), RunStatus::Succeeded);
+            assert_eq!(end.step("check").is_some(), !removed);
+            Ok(())
+        });
+    }
+    assert!(outcomes.iter().all(|count| *count > 0), "both came about: {outcomes:?}");
 }
 
 #[test]

@@ -43,6 +43,7 @@ impl World {
             payload_limits: coretex_core::value::Limits::default(),
             gate: Default::default(),
             bounds: Default::default(),
+            outputs: None,
         }
     }
 }

@@ -224,6 +224,7 @@ fn world<T>(verdict: &str, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
         payload_limits: coretex_core::value::Limits::default(),
         gate: Default::default(),
         bounds: Default::default(),
+        outputs: None,
     })
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::LoadedOutputs;
 use crate::{ports::PolicySnapshot, scheduler::Routes, value::Limits};
 
 /// The world at the moment of a decision. Equal facts, state and input give an equal transition.
@@ -27,6 +28,8 @@ pub struct Facts<'a> {
     pub gate: GateLimits,
     /// How many bytes a run may move and hold.
     pub bounds: RunBounds,
+    /// Outputs kept by pointer that were read for this decision; `None` where nobody could read any.
+    pub outputs: Option<&'a LoadedOutputs>,
 }
 
 /// How many bytes of inputs and outputs a run may move and hold, so that no run takes more memory than there is. At least

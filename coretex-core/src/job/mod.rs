@@ -24,6 +24,7 @@ mod event;
 mod facts;
 mod grant;
 mod id;
+mod outputs;
 mod spec;
 mod state;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use event::JobEvent;
 pub use facts::{Facts, GateLimits, RunBounds};
 pub use grant::{ApprovalGrant, GrantLapse};
 pub use id::{IdError, JobId, RunId, StepId, StepRunId, TenantId, Topic, WorkflowId};
+pub use outputs::{LoadedOutputs, OutputNeeded};
 pub use spec::{JobSpec, Priority};
 pub use state::{
     Asking, Failure, Job, JobResult, JobState, JobStatusReport, Lease, LostLease, MAX_LOST_LEASES, Output, Stop,

@@ -61,6 +61,7 @@ impl World {
             payload_limits: crate::value::Limits::default(),
             gate: Default::default(),
             bounds: Default::default(),
+            outputs: None,
         }
     }
 }

@@ -141,6 +141,7 @@ impl Builder {
             closed: AtomicBool::new(false),
             tasks: Mutex::new(JoinSet::new()),
             pinning: tokio::sync::RwLock::new(()),
+            fetching: Arc::new(tokio::sync::Semaphore::new(super::outputs::MOST_FETCHES)),
         });
         let plane = ControlPlane::over(shared.clone());
         let mut inboxes = Vec::new();

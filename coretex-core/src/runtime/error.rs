@@ -57,6 +57,7 @@ impl PlaneError {
             "job" => "job_not_found",
             "approval" => "approval_not_found",
             "schedule" => "schedule_not_found",
+            "step" => "step_not_found",
             _ => "not_found",
         };
         Self::new(PlaneErrorKind::NotFound, code, format!("there is no {what} `{id}`"))

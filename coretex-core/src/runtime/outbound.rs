@@ -117,6 +117,7 @@ fn notified(shared: &Shared, aggregate: &AggregateId, step: StepRunId) -> Comman
         reply: Reply::Nobody,
         busy: shared.clock.busy(),
         tries: 0,
+        fetched: None,
     }
 }
 

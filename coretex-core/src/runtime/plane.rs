@@ -312,6 +312,7 @@ impl ControlPlane {
                     reply: Reply::Caller(sender),
                     busy: shared.clock.busy(),
                     tries: 0,
+                    fetched: None,
                 };
                 if executor.send(command).await.is_ok() {
                     // An executor that has gone has nothing left to finish.

@@ -67,6 +67,8 @@ pub(super) struct Shared {
     /// Writing a pinned output shares it, removing one takes it whole: between the look at a blob and its removal nobody
     /// may come to need it.
     pub(super) pinning: tokio::sync::RwLock<()>,
+    /// Places for commands whose outputs are loaded.
+    pub(super) fetching: Arc<tokio::sync::Semaphore>,
 }
 
 /// Something for an executor to do.
@@ -116,6 +118,7 @@ impl Shared {
             payload_limits: self.options.payload_limits(),
             gate: self.options.gate_limits(),
             bounds: self.options.run_bounds(),
+            outputs: None,
         }
     }
 
@@ -132,7 +135,7 @@ impl Shared {
             return Err(PlaneError::closed());
         }
         let executor = self.executor(&aggregate).ok_or_else(PlaneError::closed)?;
-        let command = Command { aggregate, work, reply, busy: self.clock.busy(), tries: 0 };
+        let command = Command { aggregate, work, reply, busy: self.clock.busy(), tries: 0, fetched: None };
         executor.send(command).await.map_err(|_| PlaneError::closed())
     }
 
@@ -146,7 +149,7 @@ impl Shared {
     ) -> Result<(), Box<Delivery>> {
         let Some(executor) = self.executor(&aggregate) else { return Err(delivery) };
         let reply = Reply::Delivery(delivery);
-        let command = Command { aggregate, work, reply, busy: self.clock.busy(), tries: 0 };
+        let command = Command { aggregate, work, reply, busy: self.clock.busy(), tries: 0, fetched: None };
         let (TrySendError::Full(command) | TrySendError::Closed(command)) = match executor.try_send(command) {
             Ok(()) => return Ok(()),
             Err(error) => error,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     JobRequest, JobView, PlaneError, PlaneErrorKind,
     inbound::aggregate_of,
+    inputs,
     keys::AggregateId,
     load,
     outbound::job_input,
@@ -81,8 +82,9 @@ pub(super) async fn find(shared: &Shared, id: &JobId) -> Result<Option<JobView>,
     let (aggregate, _) = aggregate_of(id);
     match &aggregate {
         AggregateId::Run(_) => {
-            let run = load::read_run(shared, &aggregate).await?;
-            Ok(run.and_then(|(run, _)| run.job(id)).map(|(spec, job)| JobView { spec, job }))
+            let Some((run, _)) = load::read_run(shared, &aggregate).await? else { return Ok(None) };
+            let Some((spec, job)) = run.job(id) else { return Ok(None) };
+            Ok(Some(JobView { spec: inputs::with_input(shared, &run, spec).await?, job }))
         }
         AggregateId::Job(_) => {
             let record = load::read_job(shared, &aggregate).await?;

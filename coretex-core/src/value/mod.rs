@@ -38,8 +38,8 @@ pub use path::{Path, PathError};
 pub use document::DocumentError;
 #[cfg(feature = "engine")]
 pub use expr::{
-    CompileOptions, Elsewhere, EvalError, Expr, ExprError, Node, Object, References, Scope, Trace, TraceNode,
-    TraceOutcome, Types,
+    CompileOptions, Elsewhere, EvalError, EvalErrorKind, Expr, ExprError, Node, Object, References, Scope, Trace,
+    TraceNode, TraceOutcome, Types,
 };
 #[cfg(feature = "engine")]
 pub use schema::{Schema, SchemaError, Violation};

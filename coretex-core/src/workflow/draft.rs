@@ -42,6 +42,8 @@ pub(super) struct Draft<'a> {
     new_blocks: Vec<Block>,
     at: jiff::Timestamp,
     events: Vec<StoredEvent>,
+    /// Bytes that the events added to what the run holds.
+    made: u64,
 }
 
 impl<'a> Draft<'a> {
@@ -55,6 +57,7 @@ impl<'a> Draft<'a> {
             new_blocks: Vec::new(),
             at,
             events: Vec::new(),
+            made: 0,
         }
     }
 
@@ -75,13 +78,24 @@ impl<'a> Draft<'a> {
             // Two that are stored as one count as one.
             self.core.seq = self.core.seq.saturating_sub(1);
         }
+        let held = self.core.bytes;
         fold::evolve_at(self, self.at, &event, slot);
+        self.made += match (slot.and_then(|slot| self.step_at(slot)), event.step_input()) {
+            // Also of a further try, which adds nothing to what the run holds.
+            (Some(step), Some(_)) => step.bytes,
+            _ => self.core.bytes.saturating_sub(held),
+        };
         super::event::push_joined(&mut self.events, self.at, event);
     }
 
     /// Number of events recorded so far.
     pub(super) const fn recorded(&self) -> usize {
         self.events.len()
+    }
+
+    /// Bytes of values that the recorded events made.
+    pub(super) const fn made(&self) -> u64 {
+        self.made
     }
 
     /// How the step run at `slot` is called.
@@ -131,6 +145,9 @@ impl RunMut for Draft<'_> {
     }
     fn step_count(&self) -> usize {
         self.base.steps.len() + self.new_steps.len()
+    }
+    fn event_number(&self) -> u64 {
+        self.base.head + self.events.len() as u64 + 1
     }
     fn push_step(&mut self, step: StepRun) {
         self.new_steps.push(step);

@@ -1,6 +1,7 @@
 //! What has happened to a run: stored facts, in the past tense.
 
 mod encode;
+mod input;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -230,6 +231,9 @@ pub enum RunEvent {
         step: StepRunId,
         /// When it ends.
         until: Timestamp,
+        /// The rule that gave the time, for people.
+        #[serde(default, skip_serializing_if = "str::is_empty")]
+        rule: Arc<str>,
     },
     /// An alert was recorded for publishing.
     StepNotified {

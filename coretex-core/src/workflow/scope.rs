@@ -25,6 +25,11 @@ impl<S: RunMut> RunScope<'_, S> {
         })
     }
 
+    /// Where the step run lies that `steps.<key>` is.
+    pub(super) fn slot(&self, key: &str) -> Option<usize> {
+        fold::visible(self.state, self.block, self.state.workflow().position(key)?)
+    }
+
     fn iterates(&self, block: &Block) -> bool {
         self.state.workflow().scopes().get(block.scope as usize).is_some_and(|scope| scope.iterates)
     }
@@ -69,18 +74,13 @@ impl<S: RunMut> Scope for RunScope<'_, S> {
 /// The steps by id.
 impl<S: RunMut> Object for RunScope<'_, S> {
     fn field(&self, key: &str) -> Option<Node<'_>> {
-        let position = self.state.workflow().position(key)?;
-        let step = self.state.step_at(fold::visible(self.state, self.block, position)?)?;
+        let step = self.state.step_at(self.slot(key)?)?;
         Some(Node::Object(step))
     }
 
     fn keys(&self) -> Vec<String> {
-        let workflow = self.state.workflow();
-        let visible = |id: &str| {
-            let position = workflow.position(id)?;
-            fold::visible(self.state, self.block, position)
-        };
-        workflow.steps().iter().map(|step| step.id.to_string()).filter(|id| visible(id).is_some()).collect()
+        let steps = self.state.workflow().steps().iter();
+        steps.map(|step| step.id.to_string()).filter(|id| self.slot(id).is_some()).collect()
     }
 }
 

@@ -282,7 +282,12 @@ fn details(line: &mut TimelineEvent, event: &RunEvent) {
                 line.message = Some(answer.reason.to_string());
             }
         }
-        RunEvent::StepDelayed { until, .. } => put(line, "until", json!(until)),
+        RunEvent::StepDelayed { until, rule, .. } => {
+            put(line, "until", json!(until));
+            if !rule.is_empty() {
+                put(line, "rule", json!(rule));
+            }
+        }
         RunEvent::StepNotified { payload, .. } => put(line, "payload", Value::clone(payload)),
         RunEvent::ConditionEvaluated { value, .. } => put(line, "value", json!(value)),
         RunEvent::StepJob { event, .. } => job_details(line, event),

@@ -1,6 +1,6 @@
 //! A run as clients read it: established names and shapes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU64};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -98,6 +98,9 @@ pub struct StepRunView {
     /// The rendered input, where it has one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
+    /// Number of the event that holds the input, where it is too large to be shown here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_at: Option<NonZeroU64>,
     /// What it made, or the pointer to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
@@ -278,6 +281,7 @@ fn plain_view(id: &str, step: &StepRun) -> StepRunView {
         next_attempt_at: step.due_at,
         attempts: step.attempts,
         input: step.input.as_deref().cloned(),
+        input_at: step.input_at.filter(|_| step.has_input_in_log()),
         output: step.output.as_ref().and_then(|output| match (&output.value, &output.pointer) {
             (Some(value), _) => Some(Value::clone(value)),
             (None, Some(pointer)) => Some(Value::String(pointer.to_string())),

@@ -45,7 +45,7 @@ pub(crate) fn tell(run: &Run, end: &End, extra: &[String], timeline: &[TimelineE
         for word in [line.step_id.as_deref(), line.status.as_deref()].into_iter().flatten() {
             let _ = write!(story, " {word}");
         }
-        for key in ["code", "reason", "action", "signal", "index", "items", "value"] {
+        for key in ["code", "reason", "action", "signal", "index", "items", "value", "rule"] {
             match line.data.get(key) {
                 None => {}
                 Some(serde_json::Value::String(text)) => {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use coretex_core::{
@@ -18,12 +18,14 @@ use coretex_core::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::world::{Seen, store};
+use super::world::{MOVES, Seen, store};
 
 /// Everything in the store, decoded.
 struct Contents {
     values: BTreeMap<String, Entry>,
-    runs: BTreeMap<String, (Arc<Workflow>, Vec<StoredEvent>)>,
+    runs: BTreeMap<String, Vec<StoredEvent>>,
+    /// By digest.
+    definitions: BTreeMap<String, Arc<Workflow>>,
     jobs: BTreeMap<String, Vec<StoredJobEvent>>,
     raw: Vec<String>,
 }
@@ -48,17 +50,37 @@ async fn read(plane: &TestPlane, seen: &Seen) -> Contents {
     for id in known {
         let events: Vec<StoredEvent> = stream(&*store, &format!("run/{id}"), &mut raw).await;
         assert!(!events.is_empty(), "run `{id}` was acknowledged and is gone");
-        let RunEvent::RunStarted { digest, .. } = &events[0].event else { panic!("run `{id}` does not start") };
-        let spec: WorkflowSpec = serde_json::from_slice(&values[&format!("definitions/{digest}")].value).unwrap();
-        runs.insert(id, (Arc::new(Workflow::compile("store", spec).unwrap()), events));
+        runs.insert(id, events);
     }
+    let definitions = values.iter().filter_map(|(key, entry)| {
+        let spec: WorkflowSpec =
+            serde_json::from_slice(&entry.value).ok().filter(|_| key.starts_with("definitions/"))?;
+        Some((key["definitions/".len()..].to_owned(), Arc::new(Workflow::compile("store", spec).unwrap())))
+    });
+    let definitions = definitions.collect();
     let mut jobs = BTreeMap::new();
     for id in &seen.jobs {
         let events: Vec<StoredJobEvent> = stream(&*store, &format!("job/{id}"), &mut raw).await;
         assert!(!events.is_empty(), "job `{id}` was acknowledged and is gone");
         jobs.insert(id.to_string(), events);
     }
-    Contents { values, runs, jobs, raw }
+    Contents { values, runs, definitions, jobs, raw }
+}
+
+impl Contents {
+    /// The run that `events` begin, before them.
+    fn begun(&self, id: &str, events: &[StoredEvent]) -> Run {
+        let RunEvent::RunStarted { digest, .. } = &events[0].event else { panic!("run `{id}` does not start") };
+        Run::new(self.definitions[&**digest].clone())
+    }
+
+    /// Folds an event in, under the definition that held.
+    fn fold(&self, run: &mut Run, stored: &StoredEvent) {
+        match stored.event.migrates_to() {
+            None => run.apply(stored),
+            Some(digest) => assert!(run.apply_under(stored, self.definitions[&**digest].clone()), "{stored:?}"),
+        }
+    }
 }
 
 async fn stream<T: serde::de::DeserializeOwned>(store: &dyn Store, name: &str, raw: &mut Vec<String>) -> Vec<T> {
@@ -87,20 +109,23 @@ pub(super) async fn at_the_end(plane: &TestPlane, seen: &Seen) -> Vec<String> {
         assert!(left.is_empty(), "left behind: {left:?}");
     }
     for reader in &seen.states {
-        let (workflow, events) = &contents.runs[reader.id().unwrap().as_str()];
-        let mut run = Run::new(workflow.clone());
-        run.replay(&events[..usize::try_from(reader.head()).unwrap()]);
+        let id = reader.id().unwrap().as_str();
+        let events = &contents.runs[id];
+        let mut run = contents.begun(id, events);
+        events[..usize::try_from(reader.head()).unwrap()].iter().for_each(|event| contents.fold(&mut run, event));
         assert!(&run == reader, "a reader saw what is not in the log:\n{reader:?}\n{run:?}");
     }
     nothing_left_that_was_not_decided(plane, &contents);
+    let moves = contents.runs.values().flatten().filter(|event| event.event.migrates_to().is_some()).count();
+    MOVES.fetch_add(moves as u64, Ordering::Relaxed);
     contents.raw
 }
 
 fn check(contents: &Contents) -> Vec<State> {
     let mut states = Vec::new();
     let mut letters = BTreeSet::new();
-    for (id, (workflow, events)) in &contents.runs {
-        let run = walk(id, workflow, events, &mut letters);
+    for (id, events) in &contents.runs {
+        let run = walk(id, contents, events, &mut letters);
         let summary: RunSummary = serde_json::from_slice(&contents.values[&format!("runs/{id}")].value).unwrap();
         assert_eq!(summary.status, run.status(), "the list shows run `{id}` in another state");
         assert_eq!(summary.error_code.as_deref(), run.failure().map(|failure| &*failure.code));
@@ -125,8 +150,8 @@ fn check(contents: &Contents) -> Vec<State> {
 }
 
 /// Replays a run event by event and looks at every state on the way.
-fn walk(id: &str, workflow: &Arc<Workflow>, events: &[StoredEvent], letters: &mut BTreeSet<String>) -> Run {
-    let mut run = Run::new(workflow.clone());
+fn walk(id: &str, contents: &Contents, events: &[StoredEvent], letters: &mut BTreeSet<String>) -> Run {
+    let mut run = contents.begun(id, events);
     let mut ends: HashMap<String, u32> = HashMap::new();
     let mut time = events[0].at;
     for (n, stored) in events.iter().enumerate() {
@@ -137,9 +162,13 @@ fn walk(id: &str, workflow: &Arc<Workflow>, events: &[StoredEvent], letters: &mu
             eprintln!("{id} {:>3} {} {}", n + 1, stored.at, serde_json::to_string(&stored.event).unwrap());
         }
         let before = run.clone();
-        run.apply(stored);
+        contents.fold(&mut run, stored);
         begins_in_order(id, &before, stored);
-        for ((step, old), (_, new)) in before.steps().zip(run.steps()) {
+        if stored.event.migrates_to().is_some() {
+            moved(id, &before, &run);
+        }
+        let same = before.steps().zip(run.steps()).filter(|_| stored.event.migrates_to().is_none());
+        for ((step, old), (_, new)) in same {
             if old.status.is_terminal() {
                 assert_eq!(old.status, new.status, "run `{id}`: step `{step}` changed after its end");
             }
@@ -175,13 +204,26 @@ fn walk(id: &str, workflow: &Arc<Workflow>, events: &[StoredEvent], letters: &mu
             letters.remove(job.id.as_str());
         }
         counters(&run);
-        let snapshot = Run::from_snapshot(workflow.clone(), &run.to_snapshot().unwrap()).unwrap();
+        let snapshot = Run::from_snapshot(run.workflow().clone(), &run.to_snapshot().unwrap()).unwrap();
         assert!(snapshot == run, "run `{id}`: a snapshot gives another state");
     }
     for (job, times) in ends {
         assert_eq!(times, 1, "job `{job}` ended more than once");
     }
     run
+}
+
+/// A move takes along everything that the run has reached, as it is.
+fn moved(id: &str, before: &Run, after: &Run) {
+    for (step, old) in before.steps() {
+        let is_reached = old.started_at.is_some() || old.status != StepStatus::Pending || old.attempts > 0;
+        let new = after.step(step.as_str());
+        assert!(new.is_some() || !is_reached, "run `{id}`: step `{step}` is lost by a move");
+        if let Some(new) = new.filter(|_| is_reached) {
+            assert_eq!((old.status, old.attempts), (new.status, new.attempts), "run `{id}`: step `{step}`");
+            assert_eq!((&old.output, &old.job), (&new.output, &new.job), "run `{id}`: step `{step}`");
+        }
+    }
 }
 
 fn begins_in_order(id: &str, before: &Run, stored: &StoredEvent) {
@@ -373,7 +415,10 @@ fn indexes(contents: &Contents, states: &[State]) {
         if status == RunStatus::Waiting {
             expected.push(format!("by-status/{tenant}/waiting/{place}"));
         }
-        *pins.entry(format!("pins/{}", workflow.digest())).or_default() += 1;
+        for digest in run.past_definitions().iter().filter(|past| *past != workflow.digest()).chain([workflow.digest()])
+        {
+            *pins.entry(format!("pins/{digest}")).or_default() += 1;
+        }
     }
     let indexes = ["runs-at/", "runs-of/", "by-label/", "by-status/", "live-of/"];
     let without_hash = |key: &str| match key.split('/').collect::<Vec<_>>()[..] {
@@ -492,10 +537,10 @@ fn questions(contents: &Contents, states: &[State]) {
 fn nothing_left_that_was_not_decided(plane: &TestPlane, contents: &Contents) {
     let mut dispatched = BTreeSet::new();
     let mut alerted = BTreeSet::new();
-    for (workflow, events) in contents.runs.values() {
-        let mut run = Run::new(workflow.clone());
+    for (id, events) in &contents.runs {
+        let mut run = contents.begun(id, events);
         for stored in events {
-            run.apply(stored);
+            contents.fold(&mut run, stored);
             match &stored.event {
                 RunEvent::StepDispatched { step, .. }
                 | RunEvent::StepJob { step, event: JobEvent::Dispatched { .. } | JobEvent::Handed { .. }, .. } => {

@@ -154,15 +154,26 @@ fn step(name: &str, n: u64, depth: u32, rng: &mut Rng) -> Map<String, Value> {
     }
 }
 
+/// Steps that no other one waits for: at least so many.
+fn branches(steps: &Map<String, Value>) -> u64 {
+    let names = |value: &Value| -> Vec<String> {
+        let listed = value["depends_on"].as_array().into_iter().flatten().chain([&value["on_error"]]);
+        listed.filter_map(|name| name.as_str().map(str::to_owned)).collect()
+    };
+    let named: Vec<String> = steps.values().flat_map(names).collect();
+    let ends = steps.iter().filter(|(name, step)| !named.contains(name) && step["type"] != "switch");
+    ends.count() as u64
+}
+
 /// A group of steps, perhaps once for each of some items.
 fn group(name: &str, depth: u32, rng: &mut Rng) -> Map<String, Value> {
     let inner = scope(&format!("{name}x"), 1 + rng.below(3), depth + 1, rng);
     let mut group = if rng.chance(600) {
-        let join = match rng.below(4) {
-            0 => json!("all"),
-            1 => json!("any"),
-            2 => json!("settled"),
-            _ => json!(1 + rng.below(inner.len() as u64)),
+        let join = match (rng.below(4), branches(&inner)) {
+            (0, _) => json!("all"),
+            (1, 1..) => json!("any"),
+            (3, branches @ 1..) => json!(1 + rng.below(branches)),
+            _ => json!("settled"),
         };
         json!({"type": "parallel", "join": join, "steps": inner})
     } else {

@@ -121,7 +121,10 @@ fn random_histories_keep_every_invariant() {
     });
     let (done, took) = (done.into_inner(), began.elapsed().as_secs_f64());
     println!("simulation: {done} seeds from {start} on in {took:.1} s, {:.0} a second", done as f64 / took);
+    let moves = world::MOVES.load(Ordering::Relaxed);
+    println!("simulation: {moves} runs were moved onto another version");
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{} seeds failed: {failed:?}; {}", failed.len(), replay(failed[0]));
     assert!(done >= wanted, "{done} seeds were done in {took:.0} s, fewer than the {wanted} asked for");
+    assert!(moves > 0 || wanted < 100, "no run was ever moved onto another version");
 }

@@ -1,21 +1,31 @@
 //! Plays one seed and checks what came of it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use coretex_core::{
     job::{JobId, RunId, StepRunId, Topic, WorkflowId},
-    runtime::{JobRequest, PlacementCounts, PlaneError, PlaneErrorKind, RerunRequest, StartRequest},
+    runtime::{
+        JobRequest, MigrationOutcome, MigrationRequest, PlacementCounts, PlaneError, PlaneErrorKind, RerunRequest,
+        StartRequest,
+    },
     scheduler::Routes,
     testing::{Rng, TestPlane},
-    workflow::{Resolution, Run},
+    workflow::{Resolution, Run, Workflow},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     case::{self, Case},
     checks,
     flows::TOPICS,
 };
+
+/// Moves of runs onto another version, of all seeds.
+pub(super) static MOVES: AtomicU64 = AtomicU64::new(0);
 
 /// What a seed did: all streams and records, and how often it published. Equal for equal seeds.
 #[derive(PartialEq)]
@@ -30,6 +40,10 @@ pub(super) struct Seen {
     pub(super) runs: BTreeSet<RunId>,
     pub(super) jobs: BTreeSet<JobId>,
     pub(super) states: Vec<Run>,
+    /// The workflows as they were stored last.
+    versions: Vec<Value>,
+    /// Versions stored after the first.
+    stored: u64,
 }
 
 pub(super) fn run(seed: u64, talk: bool) -> Trace {
@@ -60,7 +74,7 @@ pub(super) fn run(seed: u64, talk: bool) -> Trace {
     }
     builder
         .run(async |plane| {
-            let mut seen = Seen::default();
+            let mut seen = Seen { versions: case.workflows.clone(), ..Seen::default() };
             if let Err(error) = play(plane, &case, &mut seen).await {
                 panic!("seed {seed}: {error}\n{}", checks::story(plane, &seen).await);
             }
@@ -160,7 +174,7 @@ async fn disturb(
     if !case.crew.is_empty() {
         befall(plane, fate, case.crew.len() as u64).await?;
     }
-    match rng.below(12) {
+    match rng.below(14) {
         0 => plane.crash_and_restart().await?,
         1 if plane.faults().counts().crashes == 0 => {
             // An orderly end needs a store that works.
@@ -196,6 +210,7 @@ async fn disturb(
         5 => go_on(plane, rng, seen).await?,
         6 => talk(plane, rng, seen).await?,
         7 => plane.settle().await,
+        8 | 9 => migrate(plane, rng, seen).await?,
         _ => plane.advance(Duration::from_millis(rng.below(60_000))).await,
     }
     checks::while_under_way(plane, seen).await;
@@ -242,6 +257,48 @@ async fn go_on(plane: &TestPlane, rng: &mut Rng, seen: &mut Seen) -> Result<(), 
         }
         // The step waits for one that did not end well, or the same was asked before a crash that is not remembered.
         Err(error) if matches!(error.kind(), PlaneErrorKind::Conflict | PlaneErrorKind::NotFound) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A next version of a workflow, and a run that shall go on under the last of its own. Versions differ in their name, a
+/// step that comes, or how long a step may take; whether the run can move is the engine's to say.
+async fn migrate(plane: &TestPlane, rng: &mut Rng, seen: &mut Seen) -> Result<(), PlaneError> {
+    seen.stored += 1;
+    let at = usize::try_from(rng.below(seen.versions.len() as u64)).unwrap_or(0);
+    let mut next = seen.versions[at].clone();
+    next["name"] = format!("version {}", seen.stored).into();
+    let steps = next["steps"].as_object_mut().unwrap();
+    let ids: Vec<String> = steps.keys().cloned().collect();
+    match rng.below(3) {
+        0 => {
+            let after: Vec<&String> = ids.iter().filter(|_| rng.chance(300)).collect();
+            steps
+                .insert(format!("n{}", seen.stored), json!({"topic": rng.pick(&TOPICS).unwrap(), "depends_on": after}));
+        }
+        1 => {
+            if let Some(step) = rng.pick(&ids).and_then(|id| steps.get_mut(id)).filter(|step| step["topic"].is_string())
+            {
+                step["timeout_sec"] = json!(1 + rng.below(60));
+            }
+        }
+        _ => {}
+    }
+    let me = plane.principal();
+    if Workflow::from_value("next", next.clone()).is_ok() {
+        let version = || Workflow::from_value("next", next.clone()).unwrap();
+        plane.ask(async |p| p.store_workflow(me, version(), None).await).await?;
+        seen.versions[at] = next;
+    }
+    let runs: Vec<&RunId> = seen.runs.iter().collect();
+    let Some(run) = rng.pick(&runs) else { return Ok(()) };
+    match plane.ask(async |p| p.migrate_run(me, run, &MigrationRequest::new()).await).await {
+        Ok(moved) => {
+            assert_eq!(moved.outcome, MigrationOutcome::Moved);
+            Ok(())
+        }
+        // Something is in the way, which the run's own state says.
+        Err(error) if error.kind() == PlaneErrorKind::Conflict => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -78,7 +78,8 @@ pub(super) async fn state(
         return Err(Problem::bad_request("query_invalid", detail));
     };
     let run = api.plane.run_at(&caller.0, &RunId::parse(&id)?, seq).await?;
-    let mut view = shape::run(&run).ok_or_else(|| super::runs::no_run(&id))?;
+    let view = api.plane.run_view(&run).await?.ok_or_else(|| super::runs::no_run(&id))?;
+    let mut view = shape::run(&view);
     if let Value::Object(fields) = &mut view {
         fields.insert("at_event".into(), json!(run.head()));
     }

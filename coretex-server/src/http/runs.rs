@@ -10,7 +10,7 @@ use coretex_core::{
     job::{Priority, RunId, WorkflowId},
     runtime::{RunQuery, StartRequest, VersionRef},
     value::Value,
-    workflow::TimelineEvent,
+    workflow::{RunView, TimelineEvent},
 };
 use serde_json::{Map, json};
 
@@ -108,7 +108,7 @@ async fn views<'a>(
     let mut views = Vec::new();
     for id in ids {
         match api.plane.run(principal, &RunId::parse(id)?).await {
-            Ok(run) => views.extend(shape::run(&run)),
+            Ok(run) => views.extend(RunView::of(&run).as_ref().map(shape::run)),
             // Deleted between the list and now.
             Err(error) if error.code() == "run_not_found" => {}
             Err(error) => return Err(error.into()),
@@ -128,7 +128,8 @@ pub(super) async fn show(
         return Ok(Json(json!(api.plane.run_summary(&caller.0, &RunId::parse(&id)?).await?)));
     }
     let run = api.plane.run(&caller.0, &RunId::parse(&id)?).await?;
-    shape::run(&run).map(Json).ok_or_else(|| no_run(&id))
+    let view = api.plane.run_view(&run).await?.ok_or_else(|| no_run(&id))?;
+    Ok(Json(shape::run(&view)))
 }
 
 pub(super) fn no_run(id: &str) -> Problem {

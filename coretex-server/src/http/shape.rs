@@ -5,7 +5,7 @@ use coretex_core::{
     policy::Decision,
     runtime::JobView,
     value::Value,
-    workflow::{Run, RunView, WorkflowSpec},
+    workflow::{RunView, WorkflowSpec},
 };
 use serde_json::{Map, json};
 
@@ -43,13 +43,12 @@ pub(super) fn workflow(spec: &WorkflowSpec) -> Value {
     value
 }
 
-/// `None` before the run started.
-pub(super) fn run(run: &Run) -> Option<Value> {
-    let mut value = json!(RunView::of(run)?);
+pub(super) fn run(run: &RunView) -> Value {
+    let mut value = json!(run);
     if let Value::Object(fields) = &mut value {
         fields.insert("total_cost".into(), json!(0));
     }
-    Some(value)
+    value
 }
 
 /// What lists of jobs show, and the beginning of what a job shows.

@@ -9,7 +9,10 @@ use coretex_core::protocol::JobStatus;
 use coretex_worker::endpoint::{Endpoints, Host};
 use serde_json::{Value, json};
 
-use crate::rig::{Rig, Scratch, TOPIC, constrained, due_in, host, job, requiring};
+use crate::{
+    engine::{FakeEngine, Follow},
+    rig::{Rig, Scratch, TOPIC, constrained, due_in, host, job, requiring},
+};
 
 const IMAGE: &str = "localhost/coretex-busybox:test";
 const TOOLS: [&str; 14] =
@@ -302,4 +305,23 @@ async fn what_a_killed_worker_left_is_removed_at_the_next_start_and_no_more() {
     rig.cancel("r2:alive@1").await;
     rig.result().await.failed(JobStatus::Cancelled, "cancelled");
     engine.is_empty();
+}
+
+#[tokio::test]
+async fn a_container_that_ended_well_did_whatever_becomes_of_the_stream_that_follows_it() {
+    for follow in [Follow::BreaksOff, Follow::Refused, Follow::StaysOpen] {
+        let engine = FakeEngine::start(follow, 0);
+        let mut rig = Rig::start(&shell(&engine.socket(), "true", "", "")).await;
+        let ended = rig.run(json!(null)).await;
+        assert_eq!(ended.status(), JobStatus::Succeeded, "{follow:?}: {}", ended.told());
+        assert_eq!(ended.output(), json!({"n": 1}), "{follow:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_removal_that_is_refused_while_the_engine_cleans_up_is_asked_for_again() {
+    let engine = FakeEngine::start(Follow::StaysOpen, 2);
+    let mut rig = Rig::start(&shell(&engine.socket(), "true", "", "")).await;
+    assert_eq!(rig.run(json!(null)).await.output(), json!({"n": 1}));
+    assert_eq!(engine.removals(), 3);
 }

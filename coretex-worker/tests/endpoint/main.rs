@@ -12,6 +12,8 @@
 #[cfg(all(feature = "container", target_os = "linux"))]
 mod container;
 mod document;
+#[cfg(all(feature = "container", target_os = "linux"))]
+mod engine;
 #[cfg(all(feature = "script", feature = "http", feature = "lambda", feature = "container", target_os = "linux"))]
 mod guide;
 #[cfg(feature = "http")]

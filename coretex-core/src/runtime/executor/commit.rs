@@ -23,7 +23,9 @@ fn stays_inside(effect: &RunEffect) -> bool {
 
 impl Executor {
     /// Folds a transition in and sends its batch. `begun` when the state already holds the first event.
-    pub(super) fn commit(&mut self, command: Command, mut transition: Transition, begun: bool) {
+    pub(super) fn commit(&mut self, mut command: Command, mut transition: Transition, begun: bool) {
+        // Decided anew, it is loaded anew.
+        command.fetched = None;
         let aggregate = command.aggregate.clone();
         if transition.is_empty() {
             // A timer that fired early, by a clock that was set back since, is set anew.

@@ -5,16 +5,17 @@ use super::{
     entry::{Entry, Phase},
 };
 use crate::{
+    job::LoadedOutputs,
     plane::{self, Rejected, State},
     ports::PolicySnapshot,
     runtime::{
         PlaneError,
         error::PlaneErrorKind,
         keys::AggregateId,
-        placement, repeat,
+        outputs, placement, repeat,
         shared::{Reply, Work},
     },
-    workflow::{Run, StartRun},
+    workflow::{self, Run, StartRun},
 };
 
 impl Executor {
@@ -27,7 +28,9 @@ impl Executor {
         entry.stamp = 0;
         self.idle_weight = self.idle_weight.saturating_sub(std::mem::take(&mut entry.counted));
         let routes = shared.routes.load();
-        let facts = shared.facts(seed, policy, &routes);
+        let nothing = LoadedOutputs::default();
+        let mut facts = shared.facts(seed, policy, &routes);
+        facts.outputs = Some(command.fetched.as_ref().map_or(&nothing, |fetched| &fetched.outputs));
         let decided = match (&entry.state, &command.work) {
             (None, Work::Start { workflow, start }) => plane::start(workflow, StartRun::clone(start), &facts)
                 .map(|transition| (State::Run(Box::new(Run::new(workflow.clone()))), transition, false)),
@@ -105,7 +108,18 @@ impl Executor {
                     entry.phase = Phase::Beginning;
                 }
             }
+            Err(Rejected::Run(workflow::Rejected::OutputNeeded(needed))) => {
+                outputs::fetch(&shared, command, needed);
+                self.leave_absent(&aggregate);
+            }
             Err(rejected) => self.reject(command, rejected),
+        }
+    }
+
+    /// Forgets an aggregate that is not there and that nothing waits for.
+    fn leave_absent(&mut self, aggregate: &AggregateId) {
+        if self.entries.get(aggregate).is_some_and(|entry| entry.state.is_none() && entry.is_idle()) {
+            self.entries.remove(aggregate);
         }
     }
 
@@ -117,9 +131,7 @@ impl Executor {
         } else {
             self.answer_in_order(command, Err(rejected.into()));
         }
-        if self.entries.get(&aggregate).is_some_and(|entry| entry.state.is_none() && entry.is_idle()) {
-            self.entries.remove(&aggregate);
-        }
+        self.leave_absent(&aggregate);
     }
 
     pub(super) fn answer_absent(&mut self, command: Command) {

@@ -68,7 +68,14 @@ impl Executor {
                 if wake != Wake::Never {
                     let busy = self.shared.clock.busy();
                     let work = Work::Recover;
-                    let recover = Command { aggregate: aggregate.clone(), work, reply: Reply::Nobody, busy, tries: 0 };
+                    let recover = Command {
+                        aggregate: aggregate.clone(),
+                        work,
+                        reply: Reply::Nobody,
+                        busy,
+                        tries: 0,
+                        fetched: None,
+                    };
                     self.decide(recover, &*policy);
                 }
             }

@@ -35,6 +35,7 @@ use super::{
     keys::AggregateId,
     load::Loaded,
     outbound::Actions,
+    outputs::Fetched,
     shared::{Reply, Shared, Work},
 };
 use crate::ports::{Batch, Busy};
@@ -49,6 +50,8 @@ pub(super) struct Command {
     pub(super) busy: Busy,
     /// How often a commit of it was refused.
     pub(super) tries: u32,
+    /// Outputs kept by pointer that were loaded for its decision.
+    pub(super) fetched: Option<Fetched>,
 }
 
 /// The first wait before work is tried again; it doubles from then on.

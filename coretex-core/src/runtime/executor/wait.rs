@@ -101,7 +101,8 @@ impl Executor {
                 AggregateId::Job(_) => Input::Job(JobInput::Tick),
             };
             let busy = self.shared.clock.busy();
-            let command = Command { aggregate, work: Work::Input(input), reply: Reply::Nobody, busy, tries: 0 };
+            let command =
+                Command { aggregate, work: Work::Input(input), reply: Reply::Nobody, busy, tries: 0, fetched: None };
             self.local.push_back(command);
         }
         if !self.local.is_empty() {

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{Shared, failure, record};
 use crate::{
-    job::{Effect, Facts, Failure, JobEvent, JobId, JobInput, JobSpec, JobState, RunId, codes},
+    job::{Effect, Facts, Failure, JobEvent, JobId, JobInput, JobSpec, JobState, LoadedOutputs, RunId, codes},
     plane::{self, Event, Input, JobRecordEvent, State, Transition},
     policy::Decision,
     ports::{Op, StoreError},
@@ -55,7 +55,9 @@ pub(in crate::runtime) fn answer(
 ) -> Result<Option<Box<Touched>>, StoreError> {
     let policy = shared.policy.snapshot();
     let routes = shared.routes.load();
-    let facts = shared.facts(seed, &*policy, &routes);
+    let nothing = LoadedOutputs::default();
+    let mut facts = shared.facts(seed, &*policy, &routes);
+    facts.outputs = Some(&nothing);
     let mut desk = Answering { shared, aggregate, facts: &facts, touched: Touched::default() };
     match desk.answer_all(state, transition) {
         Ok(()) if desk.touched.is_empty() => Ok(None),
@@ -88,7 +90,14 @@ impl Answering<'_> {
             };
             let Some(input) = self.submit(&spec, &decision)? else { continue };
             let takes = matches!(input, JobInput::Placed { .. });
-            match plane::advance(state, job_input(self.aggregate, &spec.id, input), self.facts) {
+            match plane::advance(state, job_input(self.aggregate, &spec.id, input.clone()), self.facts) {
+                // What follows from the refusal reads an output that must be loaded first: it is an input of its own.
+                Err(_) if !takes => {
+                    let ask = record::ask(&spec, &decision, self.facts.routes);
+                    let pool = self.facts.routes.route(&spec.topic, &spec.meta.requires).unwrap_or_default();
+                    self.touched.ops.push(record::Record::waiting(&ask, &pool, self.facts.now).put()?);
+                    self.shared.post(&spec.id, input);
+                }
                 Ok(mut next) if !next.is_empty() => {
                     state.adopt(&mut next, false);
                     self.note(&next)?;

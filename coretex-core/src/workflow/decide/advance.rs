@@ -7,7 +7,6 @@ use crate::{
         Cause, Phase, Role, RunEvent, SkipReason, StepStatus,
         definition::{FINALLY, MAIN},
         fold::{RunMut, of_step, slots_of},
-        scope::RunScope,
     },
 };
 
@@ -16,7 +15,7 @@ impl Machine<'_> {
     pub(super) fn advance(&mut self) {
         loop {
             while let Some(todo) = self.todo.pop_front() {
-                if self.is_over() {
+                if self.is_over() || self.away.is_waiting() {
                     return;
                 }
                 match todo {
@@ -25,7 +24,7 @@ impl Machine<'_> {
                     Todo::Settle(holder) => self.end_group_if_done(holder),
                 }
             }
-            if self.is_over() {
+            if self.is_over() || self.away.is_waiting() {
                 return;
             }
             if !self.begin_held() && !self.turn() {
@@ -53,8 +52,12 @@ impl Machine<'_> {
         if state.status != StepStatus::Pending || state.open_edges > 0 || state.due_at.is_some() {
             return;
         }
-        let (is_taken, is_broken) = (state.is_taken, state.is_broken);
+        let (is_taken, is_broken, is_tried) = (state.is_taken, state.is_broken, state.attempts > 0);
         let Some(step) = self.step(slot) else { return };
+        if is_tried {
+            // A further try that was held back.
+            return self.try_next(slot, step);
+        }
         if is_broken {
             return self.skip(slot, SkipReason::Broken);
         }
@@ -65,7 +68,7 @@ impl Machine<'_> {
             return;
         }
         if let Some(gate) = &step.gate {
-            match gate.evaluate_bool(&self.scope(slot)) {
+            match self.seen(slot, |scope| gate.evaluate_bool(scope)) {
                 Ok(true) => {}
                 Ok(false) => return self.skip(slot, SkipReason::Gate),
                 Err(error) => return self.fail(slot, Failure::fatal(error.code(), error.to_string())),
@@ -189,10 +192,10 @@ impl Machine<'_> {
     }
 
     /// What the run makes.
-    fn output(&self) -> Result<Option<std::sync::Arc<crate::value::Value>>, Failure> {
+    fn output(&mut self) -> Result<Option<std::sync::Arc<crate::value::Value>>, Failure> {
         let Some(template) = self.workflow.output() else { return Ok(None) };
-        let output = template
-            .render_shared(&RunScope { state: &self.draft, block: MAIN })
+        let output = self
+            .seen_in(MAIN, |scope| template.render_shared(scope))
             .map_err(|error| Failure::fatal(error.code(), format!("the output of the run: {error}")))?;
         if let Some(value) = &output {
             self.facts.payload_limits.check(value).map_err(|error| {

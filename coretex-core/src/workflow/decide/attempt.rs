@@ -257,7 +257,11 @@ impl SpecSource for Attempt<'_> {
             index: self.index,
             timeout: self.step.timeout,
             placement: self.placement.cloned(),
-            input: self.state.input.clone().unwrap_or_else(|| self.info.input.clone()),
+            input: match &self.state.input {
+                Some(input) => input.clone(),
+                None if self.state.has_input_in_log() => Arc::default(),
+                None => self.info.input.clone(),
+            },
         })
     }
 }

@@ -15,22 +15,30 @@ use crate::{
 const EVENT_BYTES: u64 = 512;
 
 impl Machine<'_> {
-    /// Whether the step run at `slot`, which may go, begins now. It is held back otherwise, or has failed.
-    pub(super) fn has_room(&mut self, slot: usize, step: &Step) -> bool {
+    /// Whether the step run at `slot`, which may go or be tried again, begins now. It is held back otherwise.
+    pub(super) fn may_move(&mut self, slot: usize, step: &Step) -> bool {
         // What undoes a step goes one at a time.
-        if step.role == Role::Compensation {
+        if step.role == Role::Compensation || !self.is_full() {
             return true;
         }
-        if self.is_full() {
-            if self.draft.step_at(slot).is_some_and(|step| !step.is_held) {
-                self.record_step(slot, |step| RunEvent::StepHeld { step });
-            }
+        if self.draft.step_at(slot).is_some_and(|step| !step.is_held) {
+            self.record_step(slot, |step| RunEvent::StepHeld { step });
+        }
+        false
+    }
+
+    /// Whether the step run at `slot`, which may go, begins now. It is held back otherwise, or has failed.
+    pub(super) fn has_room(&mut self, slot: usize, step: &Step) -> bool {
+        if !self.may_move(slot, step) {
             return false;
+        }
+        if step.role == Role::Compensation {
+            return true;
         }
         let (bytes, most) = (self.draft.core().bytes, self.facts.bounds.run_bytes);
         if bytes >= most && self.draft.core().phase == Phase::Forward {
             let message = format!(
-                "the run holds {bytes} bytes of inputs and outputs, and may hold {most} (`run_bytes`); pass large data by \
+                "the run holds {bytes} bytes of outputs, items and open inputs, and may hold {most} (`run_bytes`); pass large data by \
                  pointer, or move a part into a workflow of its own"
             );
             self.fail(slot, Failure::fatal("run_too_large", message));
@@ -41,10 +49,10 @@ impl Machine<'_> {
 
     fn is_full(&self) -> bool {
         let (core, bounds) = (self.draft.core(), &self.facts.bounds);
-        let made = core.bytes.saturating_sub(self.draft.base().core.bytes);
         let events = (self.draft.recorded() as u64).saturating_mul(EVENT_BYTES);
         // The next decision is a tick, which has made nothing before it begins what was held back.
-        made.saturating_add(events) >= bounds.decision_bytes || core.in_flight_bytes >= bounds.in_flight_bytes
+        let made = self.draft.made().saturating_add(self.away.bytes()).saturating_add(events);
+        made >= bounds.decision_bytes || core.in_flight_bytes >= bounds.in_flight_bytes
     }
 
     /// Begins the next step run that was held back before this decision. `false` when there is none, or no room.

@@ -139,8 +139,7 @@ impl Machine<'_> {
             return;
         }
         let StepKind::Loop { until, next, .. } = &step.kind else { return };
-        let scope = RunScope { state: &self.draft, block };
-        let is_done = match until.as_ref().map(|until| until.evaluate_bool(&scope)) {
+        let is_done = match until.as_ref().map(|until| self.seen_in(block, |scope| until.evaluate_bool(scope))) {
             None => false,
             Some(Ok(is_done)) => is_done,
             Some(Err(error)) => {
@@ -148,7 +147,7 @@ impl Machine<'_> {
                 return self.stop_group(holder, Some(failure), false);
             }
         };
-        let carry = match next.as_ref().map(|next| next.render_shared(&scope)) {
+        let carry = match next.as_ref().map(|next| self.seen_in(block, |scope| next.render_shared(scope))) {
             None => self.draft.block_at(block).and_then(|block| block.carry.clone()),
             Some(Ok(carry)) => Some(carry.unwrap_or_default()),
             Some(Err(error)) => {
@@ -177,9 +176,8 @@ impl Machine<'_> {
         let StepKind::Loop { goes_on, until, most, .. } = &step.kind else { return };
         let begun = self.draft.step_at(holder).and_then(|step| step.group.as_deref()).map_or(0, |group| group.begun);
         if let Some(goes_on) = goes_on {
-            let scope =
-                NextIteration { inner: RunScope { state: &self.draft, block }, carry: carry.as_deref(), index: begun };
-            match goes_on.evaluate_bool(&scope) {
+            let (held, index) = (carry.as_deref(), begun);
+            match self.seen_in(block, |inner| goes_on.evaluate_bool(&NextIteration { inner, carry: held, index })) {
                 Ok(true) => {}
                 Ok(false) => return self.succeed_group(holder, carry),
                 Err(error) => {
@@ -296,13 +294,13 @@ impl Machine<'_> {
 }
 
 /// What `while` sees: the iteration before, and what the next one would start with.
-struct NextIteration<'a, S> {
-    inner: RunScope<'a, S>,
+struct NextIteration<'a> {
+    inner: &'a dyn crate::value::Scope,
     carry: Option<&'a crate::value::Value>,
     index: u32,
 }
 
-impl<S: RunMut> crate::value::Scope for NextIteration<'_, S> {
+impl crate::value::Scope for NextIteration<'_> {
     fn variable(&self, name: &str) -> Option<crate::value::Node<'_>> {
         match name {
             "carry" => self.carry.map(crate::value::Node::Json),

@@ -167,7 +167,7 @@ impl Machine<'_> {
         match resolution {
             Resolution::Retry => {
                 let Some(step) = self.step(slot) else { return Ok(()) };
-                self.try_at_once(slot, step);
+                self.try_next(slot, step);
             }
             Resolution::Complete { output } => self.succeed(slot, Some(output)),
             Resolution::Skip => {

@@ -39,7 +39,7 @@ pub(super) fn migrate(run: &Run, wanted: Move, facts: &Facts<'_>) -> Result<Tran
     let mut machine = Machine::new(&moved, facts);
     machine.go_on(run);
     machine.advance();
-    let mut transition = machine.finish();
+    let mut transition = machine.conclude()?;
     transition.events.insert(0, StoredEvent { at: facts.now, event });
     transition.changes.moved = Some(Box::new(moved));
     Ok(transition)

@@ -15,6 +15,7 @@ mod halt;
 mod input;
 mod kinds;
 mod migrate;
+mod outputs;
 mod requeue;
 mod restore;
 mod start;
@@ -31,8 +32,8 @@ use super::{
 };
 use crate::{
     job::{
-        self, Answer, ApprovalRequest, DeadLetter, Effect, Facts, Failure, JobInput, JobState, Output, RunId,
-        SpecSource, StepRunId, Subject, TenantId, WorkflowId,
+        self, Answer, ApprovalRequest, DeadLetter, Effect, Facts, Failure, JobInput, JobState, Output, OutputNeeded,
+        RunId, SpecSource, StepRunId, Subject, TenantId, WorkflowId,
     },
     value::{Value, Violation},
     workflow::StorageOp,
@@ -42,6 +43,7 @@ use attempt::Attempt;
 pub(super) use attempt::request_hash;
 pub use child::{ChildEffect, ChildEnd, StartChild};
 pub(super) use group::MAX_STEP_RUNS;
+use outputs::Away;
 pub use restore::RestoreError;
 pub use start::{StartRun, start};
 
@@ -287,6 +289,9 @@ pub enum Rejected {
     /// The run cannot move onto the definition.
     #[error("the run cannot be migrated: {}", list_refusals(.0))]
     Migration(Vec<Refusal>),
+    /// The decision reads an output that is kept by pointer: it is asked for again with that among the facts.
+    #[error("the output `{}` of {} bytes is not at hand", .0.sha256, .0.bytes)]
+    OutputNeeded(OutputNeeded),
     /// The job cannot take the input.
     #[error(transparent)]
     Job(#[from] job::Rejected),
@@ -305,6 +310,7 @@ impl Rejected {
             Self::TooManySignals(_) => "too_many_signals",
             Self::InputInvalid { .. } | Self::InputNotObject(_) | Self::InputTooLarge(_) => "run_input_invalid",
             Self::Migration(_) => "migration_refused",
+            Self::OutputNeeded(_) => "output_by_pointer",
             Self::Job(_) => "job_state",
         }
     }
@@ -330,7 +336,7 @@ pub fn decide(run: &Run, input: RunInput, facts: &Facts<'_>) -> Result<Transitio
     let mut machine = Machine::new(run, facts);
     machine.take(input)?;
     machine.advance();
-    Ok(machine.finish())
+    machine.conclude()
 }
 
 /// Effects that may not have happened yet, from the state alone: what recovery runs again. Effects repeat, inputs
@@ -389,7 +395,8 @@ pub fn outstanding(run: &Run, facts: &Facts<'_>) -> Vec<RunEffect> {
 }
 
 impl Run {
-    /// The job `id`, if it is the last attempt of one of the run's steps: what it is and how far it has come.
+    /// The job `id`, if it is the last attempt of one of the run's steps: what it is and how far it has come. The input of
+    /// one that has ended may lie in the log only ([`StepRun::has_input_in_log`]); it is null here then.
     #[must_use]
     pub fn job(&self, id: &job::JobId) -> Option<(Arc<job::JobSpec>, job::Job)> {
         let (_, step, _) = id.step_parts()?;
@@ -422,6 +429,7 @@ struct Machine<'a> {
     todo: VecDeque<Todo>,
     /// Step runs before this one that were held back were looked at.
     held_from: u32,
+    away: Away,
     records: Records,
     /// With the step run that each is of.
     effects: Vec<(Option<usize>, RunEffect)>,
@@ -436,6 +444,7 @@ impl<'a> Machine<'a> {
             facts,
             todo: VecDeque::new(),
             held_from: 0,
+            away: Away::default(),
             records: Records::default(),
             effects: Vec::new(),
         }
@@ -476,7 +485,7 @@ impl<'a> Machine<'a> {
         self.draft.step_at(slot).map(|step| step.status).unwrap_or_default()
     }
 
-    /// What expressions of the step run at `slot` see.
+    /// What is around the step run at `slot`.
     fn scope(&self, slot: usize) -> RunScope<'_, Draft<'a>> {
         let block = self.draft.step_at(slot).map_or(0, |step| step.block as usize);
         RunScope { state: &self.draft, block }

@@ -114,7 +114,7 @@ pub fn start(workflow: &Arc<Workflow>, start: StartRun, facts: &Facts<'_>) -> Re
         machine.resume();
         machine.advance();
     }
-    Ok(machine.finish())
+    machine.conclude()
 }
 
 /// The longest time of a run: its definition's, or else what `timeouts.yaml` says about the workflow.

@@ -3,7 +3,7 @@
 use super::{Machine, attempt::Attempt};
 use crate::{
     job::{self, Failure, JobInput, codes},
-    workflow::{Cause, Phase, StepKind, StepStatus, WaitsFor, fold::RunMut},
+    workflow::{Cause, Phase, Step, StepKind, StepStatus, WaitsFor, fold::RunMut},
 };
 
 impl Machine<'_> {
@@ -28,7 +28,7 @@ impl Machine<'_> {
     fn step_due(&mut self, slot: usize) {
         let Some((step, state)) = self.step(slot).zip(self.draft.step_at(slot)) else { return };
         match (&step.kind, state.status) {
-            (_, StepStatus::Pending) => self.open_next(slot, step),
+            (_, StepStatus::Pending) => self.try_next(slot, step),
             (StepKind::Delay(_), StepStatus::Running) => self.succeed(slot, None),
             (_, StepStatus::Waiting) if state.waits_for == Some(WaitsFor::Answer) => {
                 let id = self.approval_id(slot);
@@ -54,13 +54,10 @@ impl Machine<'_> {
         }
     }
 
-    /// The wait before the next try is over.
-    fn open_next(&mut self, slot: usize, step: &crate::workflow::Step) {
-        match &step.kind {
-            StepKind::Job { .. } => self.open_attempt(slot),
-            StepKind::Storage { .. } => self.store(slot),
-            StepKind::Subworkflow { .. } => self.start_child(slot),
-            _ => {}
+    /// The wait before the next try is over. It waits on where the run has no room for it.
+    pub(super) fn try_next(&mut self, slot: usize, step: &Step) {
+        if self.may_move(slot, step) {
+            self.try_at_once(slot, step);
         }
     }
 }

@@ -134,6 +134,7 @@ impl Compiler {
         let Layout { mut scopes, index, entries, .. } = layout;
         for scope in &mut scopes {
             finish_scope(scope, &entries, &steps);
+            self.branches(scope, &entries);
         }
         let digest = match spec_digest(spec) {
             Ok(digest) => digest,
@@ -490,6 +491,28 @@ impl Compiler {
 
     pub(super) fn parsed<T>(&mut self, path: &str, result: Result<T, IdError>) -> Option<T> {
         result.map_err(|error| self.problem(error.code(), path, error.to_string(), "choose another name")).ok()
+    }
+}
+
+impl Compiler {
+    /// Refuses a group that asks for more branches than it has: steps that others wait for are part of theirs.
+    fn branches(&mut self, scope: &super::Scope, entries: &[Entry<'_>]) {
+        let Some(group) = scope.container.and_then(|container| entries.get(container)) else { return };
+        let wanted = match (group.spec.kind, &group.spec.join) {
+            (StepType::Parallel, Some(Join::Count(wanted))) if !group.holds_items => *wanted as usize,
+            (StepType::Parallel, Some(Join::Rule(JoinRule::Any))) if !group.holds_items => 1,
+            _ => return,
+        };
+        let branches = scope.sinks.len();
+        // More than there are steps was told already.
+        if wanted > branches && wanted <= group.spec.steps.len() {
+            self.problem(
+                "out_of_range",
+                format!("{}.join", group.path),
+                format!("{wanted} of {branches} branches is out of range"),
+                "a branch is a step that no other step of the group waits for; ask for as many at most",
+            );
+        }
     }
 }
 

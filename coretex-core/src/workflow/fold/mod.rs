@@ -11,7 +11,7 @@ mod run;
 mod step;
 mod stop;
 
-use std::sync::Arc;
+use std::{num::NonZeroU64, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -38,6 +38,8 @@ pub(super) trait RunMut {
     fn step_at(&self, slot: usize) -> Option<&StepRun>;
     fn step_at_mut(&mut self, slot: usize) -> Option<&mut StepRun>;
     fn step_count(&self) -> usize;
+    /// Number of the event that is being folded in, from 1.
+    fn event_number(&self) -> u64;
     fn push_step(&mut self, step: StepRun);
     fn block_at(&self, block: usize) -> Option<&Block>;
     fn block_at_mut(&mut self, block: usize) -> Option<&mut Block>;
@@ -165,29 +167,25 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
             begin(step, at, StepStatus::Running);
             step.due_at = Some(*until);
         }),
-        RunEvent::StepNotified { payload, .. } => with_step(run, slot, |step| {
+        RunEvent::StepNotified { payload, .. } => taking(run, slot, Some(payload), |step| {
             begin(step, at, StepStatus::Running);
-            take_input(step, Some(payload));
             step.waits_for = Some(WaitsFor::Alert);
         }),
-        RunEvent::StepStoring { attempt, key, value, .. } => with_step(run, slot, |step| {
+        RunEvent::StepStoring { attempt, key, value, .. } => taking(run, slot, value.as_ref(), |step| {
             begin(step, at, StepStatus::Running);
             step.attempts = *attempt;
             step.due_at = None;
-            take_input(step, value.as_ref());
             step.waits_for = Some(WaitsFor::Artifact { key: key.clone() });
         }),
-        RunEvent::ChildStarted { attempt, run: child, input, .. } => with_step(run, slot, |step| {
+        RunEvent::ChildStarted { attempt, run: child, input, .. } => taking(run, slot, input.as_ref(), |step| {
             begin(step, at, StepStatus::Running);
             step.attempts = *attempt;
             step.due_at = None;
-            take_input(step, input.as_ref());
             step.waits_for = Some(WaitsFor::Child { run: child.clone() });
         }),
-        RunEvent::StepSimulated { input, .. } => with_step(run, slot, |step| {
-            begin(step, at, StepStatus::Running);
-            take_input(step, input.as_ref());
-        }),
+        RunEvent::StepSimulated { input, .. } => {
+            taking(run, slot, input.as_ref(), |step| begin(step, at, StepStatus::Running));
+        }
         RunEvent::GroupOpened { items, until, .. } => group::opened(run, at, slot, items.as_ref(), *until),
         RunEvent::BlockBegun { index, carry, .. } => group::block_begun(run, slot, *index, carry.as_ref()),
         RunEvent::GroupStopping { failure, timed_out, .. } => {
@@ -216,7 +214,11 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
                 step.due_at = Some(at);
             }
         }),
-        RunEvent::StepHeld { .. } => with_step(run, slot, |step| step.is_held = true),
+        RunEvent::StepHeld { .. } => with_step(run, slot, |step| {
+            step.is_held = true;
+            // A further try was due: from now on it waits for room, and for no time.
+            step.due_at = None;
+        }),
         // What was stopped with its block has ended already; the event says so to readers.
         RunEvent::StepCancelled { .. } => with_step(run, slot, |step| {
             if !step.status.is_terminal() {
@@ -267,10 +269,20 @@ fn begin(step: &mut StepRun, at: Timestamp, status: StepStatus) {
     step.started_at = step.started_at.or(Some(at));
 }
 
-/// The step run has an input of its own, or none.
-fn take_input(step: &mut StepRun, input: Option<&Arc<crate::value::Value>>) {
-    step.bytes = input.map_or(0, |input| step::size(input));
-    step.input = input.cloned();
+/// Changes the step run at `slot`, which now has an input of its own, or none.
+fn taking(
+    run: &mut impl RunMut,
+    slot: usize,
+    input: Option<&Arc<crate::value::Value>>,
+    change: impl FnOnce(&mut StepRun),
+) {
+    let number = NonZeroU64::new(run.event_number());
+    with_step(run, slot, |step| {
+        change(step);
+        step.bytes = input.map_or(0, |input| step::size(input));
+        step.input_at = input.and(number);
+        step.input = input.cloned();
+    });
 }
 
 fn waiting(
@@ -281,10 +293,9 @@ fn waiting(
     input: Option<&Arc<crate::value::Value>>,
     until: Option<Timestamp>,
 ) {
-    with_step(run, slot, |step| {
+    taking(run, slot, input, |step| {
         begin(step, at, StepStatus::Waiting);
         step.due_at = until;
-        take_input(step, input);
         step.waits_for = Some(waits_for);
     });
 }
@@ -298,13 +309,12 @@ fn attempted(
 ) {
     let step = run_id(run, slot);
     let id = run.core().id().zip(step).map(|(run, step)| JobId::of_step(run, &step, attempt));
-    with_step(run, slot, |step| {
+    taking(run, slot, input, |step| {
         begin(step, at, StepStatus::Running);
         // A yes covers the tries that follow by themselves, not those that an operator allows after all of them failed.
         let grant = if step.attempts > step.forgiven { step.job.take().and_then(|job| job.grant) } else { None };
         step.attempts = attempt;
         step.due_at = None;
-        take_input(step, input);
         step.job = id.map(|id| Box::new(Job { grant, ..Job::new(id, attempt, at) }));
     });
 }

@@ -14,6 +14,10 @@ use crate::{
 /// More than any number of a step that a run took over from another one: it was done before all that are done in this one.
 const TAKEN_OVER: u64 = 1 << 20;
 
+/// Bytes of an input that stay in the state when its step run has ended: about what the step run itself takes. No decision
+/// needs the input of a step run that has ended; a small one spares readers the log.
+const KEPT_BYTES: u64 = 512;
+
 /// How a step ended, as those see it that wait for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::workflow) enum Release<'a> {
@@ -112,6 +116,11 @@ pub(super) fn end(step: &mut StepRun, status: StepStatus, at: Timestamp, failure
     step.due_at = None;
     step.waits_for = None;
     step.failure = failure;
+    if step.bytes > KEPT_BYTES && step.input.is_some() {
+        // What it made is counted after this.
+        step.input = None;
+        step.bytes = 0;
+    }
 }
 
 /// The step run is done; `output` where that is not its job's.

@@ -473,6 +473,9 @@ impl RunMut for Run {
     fn step_count(&self) -> usize {
         self.steps.len()
     }
+    fn event_number(&self) -> u64 {
+        self.head + 1
+    }
     fn push_step(&mut self, step: StepRun) {
         self.steps.push(step);
     }

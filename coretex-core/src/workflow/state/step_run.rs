@@ -1,6 +1,6 @@
 //! One execution of a step.
 
-use std::sync::Arc;
+use std::{num::NonZeroU64, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -54,9 +54,14 @@ pub struct StepRun {
     /// When it goes on by itself: the next attempt, the end of a delay, the lapse of a question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
-    /// The rendered input; `None` where the run's whole input is used.
+    /// The rendered input; `None` where the run's whole input is used, and where it was left to the log
+    /// ([`input_at`](Self::input_at)) when the step run ended.
     #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
     pub input: Option<Arc<Value>>,
+    /// Number (from 1) of the event that holds its input, where it has one of its own. Of a step run that was taken over
+    /// from another run, the event lies in the log of the run in which it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_at: Option<NonZeroU64>,
     /// What it made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
@@ -193,6 +198,12 @@ impl StepRun {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
+    }
+
+    /// Whether it worked on an input of its own that lies in the log only.
+    #[must_use]
+    pub const fn has_input_in_log(&self) -> bool {
+        self.input.is_none() && self.input_at.is_some()
     }
 
     /// The signal that it waits for.

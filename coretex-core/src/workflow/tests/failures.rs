@@ -249,6 +249,13 @@ fn definitions_of_groups_are_checked() {
             "steps.b: step_not_visible",
         ),
         ("steps: {g: {type: parallel, join: 3, steps: {a: {}}}}", "steps.g.join: out_of_range"),
+        // Two steps of which one waits for the other are one branch, also as an item.
+        ("steps: {g: {type: parallel, join: 2, steps: {a: {}, b: {depends_on: [a]}}}}", "steps.g.join: out_of_range"),
+        (
+            "steps: {g: {type: parallel, for_each: input.l, join: 2, steps: {a: {}, b: {depends_on: [a]}}}}",
+            "steps.g.join: out_of_range",
+        ),
+        ("steps: {g: {type: parallel, join: 2, steps: {a: {on_error: b}, b: {}}}}", "steps.g.join: out_of_range"),
         ("steps: {a: {condition: item == 1}}", "steps.a.condition: expression_invalid"),
         (
             "steps: {a: {type: switch, cases: [{when: 'true', then: [nowhere]}]}}",

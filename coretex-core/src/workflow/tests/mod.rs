@@ -197,6 +197,7 @@ impl Driver {
             payload_limits: crate::value::Limits::default(),
             gate: Default::default(),
             bounds: Default::default(),
+            outputs: None,
         }
     }
 

@@ -17,6 +17,9 @@ use crate::{
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 /// How long the engine may take to answer what it answers at once.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The pauses before a removal that was refused is asked for again: six times, within 3.2 s.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_millis(1_600);
 
 /// An engine behind a socket. Each call is a connection of its own.
 #[derive(Clone, Debug)]
@@ -75,12 +78,21 @@ impl Engine {
         }
     }
 
-    /// Kills and removes it with its volumes. What is not there is removed.
+    /// Kills and removes it with its volumes. What is not there is removed. An engine that still cleans up behind a
+    /// container that has just ended may refuse, and is asked again.
     pub(super) async fn remove(&self, name: &str) -> Result<(), JobError> {
-        let (status, body) = self.call(Method::DELETE, &format!("/containers/{name}?force=true&v=true"), None).await?;
-        match status {
-            StatusCode::NO_CONTENT | StatusCode::OK | StatusCode::NOT_FOUND => Ok(()),
-            _ => Err(refused("remove", status, &body)),
+        let path = format!("/containers/{name}?force=true&v=true");
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let (status, body) = self.call(Method::DELETE, &path, None).await?;
+            match status {
+                StatusCode::NO_CONTENT | StatusCode::OK | StatusCode::NOT_FOUND => return Ok(()),
+                status if (status.is_server_error() || status == StatusCode::CONFLICT) && pause <= LAST_PAUSE => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                _ => return Err(refused("remove", status, &body)),
+            }
         }
     }
 

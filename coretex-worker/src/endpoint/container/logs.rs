@@ -25,21 +25,34 @@ pub(super) struct Printed {
 /// Waits for the end of the container, and tells what it printed and its exit code.
 ///
 /// It is followed only to notice one that prints too much. An engine may lose the last lines of a container that ends
-/// while it is followed, or never close the stream (Podman does both), so what counts is read when it has ended.
+/// while it is followed, never close the stream (Podman does both), or break it off, so what counts is read when it has
+/// ended: an engine says that a container has ended when what it printed is written.
 pub(super) async fn to_the_end(engine: &Engine, name: &str, call: &Call) -> Result<(Printed, i64), JobError> {
-    let follow = pin!(read(engine, name, call, true));
-    let exit = match select(follow, pin!(engine.wait(name))).await {
-        Either::Left((followed, wait)) => {
-            followed?;
-            wait.await?
-        }
+    let too_much = pin!(too_much(engine, name, call));
+    let exit = match select(too_much, pin!(engine.wait(name))).await {
+        Either::Left((Some(error), _)) => return Err(error),
+        Either::Left((None, wait)) => wait.await?,
         Either::Right((exit, _)) => exit?,
     };
-    Ok((read(engine, name, call, false).await?, exit))
+    Ok((read(engine, name, call).await?, exit))
 }
 
-async fn read(engine: &Engine, name: &str, call: &Call, follow: bool) -> Result<Printed, JobError> {
-    let (mut body, _open) = engine.logs(name, follow).await?;
+/// Follows the container until it has printed too much. `None` when the stream ends before, however it does: that says
+/// nothing about the container.
+async fn too_much(engine: &Engine, name: &str, call: &Call) -> Option<JobError> {
+    let (mut body, _open) = engine.logs(name, true).await.ok()?;
+    let mut reader = Reader::new(call.limits.max_output_bytes, Tail::new(&call.redactor));
+    while let Some(Ok(frame)) = body.frame().await {
+        if let Some(error) = frame.into_data().ok().and_then(|data| reader.push(&data).err()) {
+            return Some(error);
+        }
+    }
+    None
+}
+
+/// What a container printed that has ended.
+async fn read(engine: &Engine, name: &str, call: &Call) -> Result<Printed, JobError> {
+    let (mut body, _open) = engine.logs(name, false).await?;
     let mut reader = Reader::new(call.limits.max_output_bytes, Tail::new(&call.redactor));
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {

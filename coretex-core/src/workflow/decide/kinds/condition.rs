@@ -9,7 +9,7 @@ use crate::{
 
 impl Machine<'_> {
     pub(super) fn begin_condition(&mut self, slot: usize, expr: &Expr) {
-        match expr.evaluate_bool(&self.scope(slot)) {
+        match self.seen(slot, |scope| expr.evaluate_bool(scope)) {
             Ok(value) => match self.judge(slot, &Value::Bool(value)) {
                 Ok(()) => {
                     self.record_step(slot, |step| RunEvent::ConditionEvaluated { step, value });

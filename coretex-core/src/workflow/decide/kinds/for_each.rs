@@ -11,7 +11,7 @@ use crate::{
 
 impl Machine<'_> {
     pub(super) fn begin_for_each(&mut self, slot: usize, over: &Expr, max_parallel: u32) {
-        let items = match over.evaluate(&self.scope(slot)) {
+        let items = match self.seen(slot, |scope| over.evaluate(scope)) {
             Ok(Some(Value::Array(items))) => items,
             Ok(None | Some(Value::Null)) => Vec::new(),
             Ok(Some(other)) => {

@@ -43,7 +43,7 @@ impl Machine<'_> {
         }
     }
 
-    /// Begins a step at once that was waiting for a time, or for an operator.
+    /// Tries a step again that was waiting for a time, or for an operator.
     pub(super) fn try_at_once(&mut self, slot: usize, step: &Step) {
         match &step.kind {
             StepKind::Job { .. } => self.open_attempt(slot),
@@ -58,12 +58,16 @@ impl Machine<'_> {
         template: Option<&Template>,
         what: &str,
     ) -> Option<Option<Arc<Value>>> {
-        match template.map(|template| template.render_shared(&self.scope(slot))) {
+        match template.map(|template| self.seen(slot, |scope| template.render_shared(scope))) {
             None | Some(Ok(None)) => Some(None),
             Some(Ok(Some(value))) => match self.facts.payload_limits.check(&value) {
                 Ok(()) => Some(Some(value)),
                 Err(error) => {
-                    self.fail(slot, Failure::fatal(codes::PAYLOAD_TOO_LARGE, format!("the step's {what}: {error}")));
+                    let mut message = format!("the step's {what}: {error}");
+                    if self.away.bytes() > 0 {
+                        message.push_str("; of a step whose output is large, pass on `result_ptr`");
+                    }
+                    self.fail(slot, Failure::fatal(codes::PAYLOAD_TOO_LARGE, message));
                     None
                 }
             },

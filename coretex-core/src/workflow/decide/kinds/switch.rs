@@ -13,7 +13,7 @@ impl Machine<'_> {
         let mut matched: Vec<Arc<str>> = Vec::new();
         let mut chosen = BTreeSet::new();
         for case in cases {
-            match case.when.evaluate_bool(&self.scope(slot)) {
+            match self.seen(slot, |scope| case.when.evaluate_bool(scope)) {
                 Ok(true) => {
                     matched.push(case.name.clone());
                     chosen.extend(&case.then);
