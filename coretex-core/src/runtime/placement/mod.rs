@@ -158,7 +158,8 @@ impl Shared {
     fn post(self: &Arc<Self>, job: &JobId, input: JobInput) {
         let (aggregate, _) = aggregate_of(job);
         let work = Work::Input(job_input(&aggregate, job, input));
-        let command = Command { aggregate, work, reply: Reply::Nobody, busy: self.clock.busy(), tries: 0 };
+        let busy = self.clock.busy();
+        let command = Command { aggregate, work, reply: Reply::Nobody, busy, tries: 0, fetched: None };
         if let Some(command) = self.try_route(command) {
             let shared = self.clone();
             self.spawn(async move { shared.route(command).await });

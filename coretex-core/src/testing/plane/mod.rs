@@ -413,7 +413,10 @@ impl TestPlane {
     /// Every job handed to the bus so far, repeats included, in order.
     #[must_use]
     pub fn dispatched(&self) -> Vec<JobRequest> {
-        self.published("job.>").iter().filter_map(|message| message.packet.job_request().cloned()).collect()
+        let to_workers =
+            |message: &&Message| ["job.", "worker."].iter().any(|start| message.subject.starts_with(start));
+        let messages = self.published(">");
+        messages.iter().filter(to_workers).filter_map(|message| message.packet.job_request().cloned()).collect()
     }
 
     fn life(&self) -> Result<(ControlPlane, FaultyStore), PlaneError> {
