@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coretex_core::policy::{ActorType, JobMeta, PolicyRequest};
+use coretex_core::policy::{ActorType, JobMeta, Labels, PolicyRequest};
 use coretex_policy::{CompiledPolicy, Origin, PolicySet};
 
 fn rules(count: usize) -> String {
@@ -42,7 +42,7 @@ struct Ask {
     topic: String,
     tenant: String,
     meta: JobMeta,
-    labels: BTreeMap<String, String>,
+    labels: Labels,
 }
 
 impl Ask {
@@ -60,7 +60,11 @@ impl Ask {
                 requires: vec!["git".into()],
                 ..JobMeta::default()
             },
-            labels: [("env".to_owned(), format!("env-{}", n % 3)), ("owner".to_owned(), "sre".to_owned())].into(),
+            labels: BTreeMap::from([
+                ("env".to_owned(), format!("env-{}", n % 3)),
+                ("owner".to_owned(), "sre".to_owned()),
+            ])
+            .into(),
         }
     }
 
@@ -116,7 +120,7 @@ fn main() {
         println!("{count} rules, {} KiB: read {read:.1?}, compile {compiled:.1?}", text.len() / 1024);
 
         let mut miss = Ask::like(count - 1);
-        miss.labels.insert("env".into(), "elsewhere".into());
+        miss.labels.insert("env", "elsewhere");
         let mut stranger = Ask::like(count - 1);
         stranger.tenant = "nobody".into();
         stranger.topic = "job.unknown.thing".into();

@@ -1,8 +1,6 @@
 //! Requests for tests.
 
-use std::collections::BTreeMap;
-
-use coretex_core::policy::{ActorType, Decision, JobMeta, PolicyRequest};
+use coretex_core::policy::{ActorType, Decision, JobMeta, Labels, PolicyRequest};
 
 use crate::{CompiledPolicy, Explanation, Origin, PolicySet};
 
@@ -12,7 +10,7 @@ pub(crate) struct Ask {
     pub(crate) topic: String,
     pub(crate) tenant: String,
     pub(crate) meta: JobMeta,
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) labels: Labels,
 }
 
 pub(crate) fn ask(topic: &str) -> Ask {
@@ -52,7 +50,7 @@ impl Ask {
     }
 
     pub(crate) fn label(mut self, key: &str, value: &str) -> Self {
-        self.labels.insert(key.to_owned(), value.to_owned());
+        self.labels.insert(key, value);
         self
     }
 

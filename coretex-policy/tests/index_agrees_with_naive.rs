@@ -4,9 +4,9 @@
 
 mod naive;
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
-use coretex_core::policy::{ActorType, JobMeta, Outcome, PolicyRequest};
+use coretex_core::policy::{ActorType, JobMeta, Labels, Outcome, PolicyRequest};
 use coretex_policy::{Bundle, Origin, PolicySet};
 use proptest::prelude::*;
 
@@ -85,7 +85,7 @@ struct Ask {
     topic: &'static str,
     tenant: String,
     meta: JobMeta,
-    labels: BTreeMap<String, String>,
+    labels: Labels,
 }
 
 /// A name in some other case, or nothing.
@@ -114,7 +114,7 @@ fn request() -> impl Strategy<Value = Ask> {
                 topic,
                 tenant,
                 meta: JobMeta { capability, pack_id, actor_id, actor_type, risk_tags, requires, ..JobMeta::default() },
-                labels,
+                labels: labels.into(),
             }
         })
 }

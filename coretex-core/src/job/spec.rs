@@ -1,12 +1,12 @@
 //! What a job is, apart from how far it has come.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{JobId, RunId, StepRunId, TenantId, Topic, WorkflowId};
 use crate::{
-    policy::{JobMeta, PolicyRequest},
+    policy::{JobMeta, Labels, PolicyRequest},
     scheduler::Placement,
     value::Value,
 };
@@ -79,7 +79,7 @@ pub struct JobSpec {
     pub meta: Arc<JobMeta>,
     /// Free labels.
     #[serde(default)]
-    pub labels: Arc<BTreeMap<String, String>>,
+    pub labels: Labels,
     /// How urgent.
     #[serde(default)]
     pub priority: Priority,

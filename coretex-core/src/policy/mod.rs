@@ -5,10 +5,12 @@
 
 mod decision;
 mod fixed;
+mod labels;
 mod request;
 
 pub use decision::{
     BudgetLimits, Constraints, Decision, DiffLimits, Obligation, Outcome, Remediation, Sandbox, Toolchain,
 };
 pub use fixed::{FixedPolicy, fixed};
+pub use labels::Labels;
 pub use request::{ActorType, JobMeta, PolicyRequest};

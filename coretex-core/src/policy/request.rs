@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Labels;
 use crate::value::Value;
 
 /// Who acts: a person or a program.
@@ -71,7 +72,7 @@ pub struct PolicyRequest<'a> {
     /// The structured identity.
     pub meta: &'a JobMeta,
     /// Free labels of the job.
-    pub labels: &'a BTreeMap<String, String>,
+    pub labels: &'a Labels,
     /// The workflow that the job is a step of.
     pub workflow_id: Option<&'a str>,
     /// The run that the job is a step of.

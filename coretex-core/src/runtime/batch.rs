@@ -63,7 +63,8 @@ pub(super) struct Prepared {
     pub(super) outbox: Vec<(usize, crate::ports::Key)>,
 }
 
-/// Builds the batch. `state` is the state after the transition, `head` the head before it.
+/// Builds the batch. `state` is the state after the transition, `head` the head before it; records are written in
+/// `scratch`.
 pub(super) fn prepare(
     aggregate: &AggregateId,
     head: u64,
@@ -71,11 +72,12 @@ pub(super) fn prepare(
     state: &State,
     kept: &mut Kept,
     start: Option<&StartRun>,
+    scratch: &mut Vec<u8>,
 ) -> Result<Prepared, StoreError> {
     let mut batch = Batch::new();
     let mut prepared_arm = None;
     if !transition.events.is_empty() {
-        let events = encode_events(&transition.events).map_err(|error| unencodable(&error))?;
+        let events = encode_events(&transition.events, scratch).map_err(|error| unencodable(&error))?;
         blob_refs::noted(&mut batch, aggregate, &transition.events);
         batch.push(Op::Append { stream: aggregate.stream(), expected: Expected::Head(head), events });
     }
@@ -111,7 +113,7 @@ pub(super) fn prepare(
         if (kept.status != Some(run.status()) || has_moved)
             && let Some(summary) = RunSummary::of(run)
         {
-            let view = encode(&summary)?;
+            let view = encode_in(scratch, &summary)?;
             if let Some(left) = left {
                 index::moved(&mut batch, &summary, &left);
             }
@@ -156,8 +158,8 @@ pub(super) fn prepare(
         kept.claim = run.claim();
     }
     let tenant = match state {
-        State::Run(run) => run.tenant().clone(),
-        State::Job(record) => record.spec.tenant.clone(),
+        State::Run(run) => run.tenant(),
+        State::Job(record) => &record.spec.tenant,
     };
     for id in &transition.records.closed {
         batch.push(delete(keys::approval(tenant.as_str(), id)));
@@ -186,25 +188,15 @@ pub(super) fn prepare(
     Ok(Prepared { batch, arm: prepared_arm, gate, schedule, outbox })
 }
 
-/// Events of one transition lie in one buffer: they are kept and dropped together. Its first size fits the usual ones
-/// closely, because a store in memory keeps it.
-fn encode_events(events: &[Event]) -> Result<Vec<Bytes>, serde_json::Error> {
-    let mut buffer = Vec::with_capacity(events.len() * 224);
-    let mut ends = Vec::with_capacity(events.len());
+/// The events as they are stored, each in as many bytes as it has, because a store in memory keeps them.
+fn encode_events(events: &[Event], scratch: &mut Vec<u8>) -> Result<Vec<Bytes>, serde_json::Error> {
+    let mut encoded = Vec::with_capacity(events.len());
     for event in events {
-        event.encode_into(&mut buffer)?;
-        ends.push(buffer.len());
+        scratch.clear();
+        event.encode_into(scratch)?;
+        encoded.push(Bytes::copy_from_slice(scratch));
     }
-    let buffer = Bytes::from(buffer);
-    let mut start = 0;
-    Ok(ends
-        .into_iter()
-        .map(|end| {
-            let event = buffer.slice(start..end);
-            start = end;
-            event
-        })
-        .collect())
+    Ok(encoded)
 }
 
 fn push_approval(batch: &mut Batch, request: &ApprovalRequest) -> Result<(), StoreError> {
@@ -227,7 +219,14 @@ pub(super) fn forget_dead_letter(batch: &mut Batch, letter: &DeadLetter) {
 }
 
 pub(super) fn encode(value: &impl serde::Serialize) -> Result<Bytes, StoreError> {
-    serde_json::to_vec(value).map(Bytes::from).map_err(|error| unencodable(&error))
+    encode_in(&mut Vec::new(), value)
+}
+
+/// Writes `value` in `scratch`, and takes as many bytes as it has.
+fn encode_in(scratch: &mut Vec<u8>, value: &impl serde::Serialize) -> Result<Bytes, StoreError> {
+    scratch.clear();
+    serde_json::to_writer(&mut *scratch, value).map_err(|error| unencodable(&error))?;
+    Ok(Bytes::copy_from_slice(scratch))
 }
 
 fn unencodable(error: &serde_json::Error) -> StoreError {

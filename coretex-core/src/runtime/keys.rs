@@ -80,12 +80,11 @@ impl AggregateId {
     }
 
     pub(super) fn stream(&self) -> Key {
-        // Once per batch.
-        [self.kind(), "/", self.id()].concat().into()
+        key([self.kind(), "/", self.id()])
     }
 
     pub(super) fn hot(&self) -> Key {
-        format!("hot/{}/{}", self.kind(), self.id()).into()
+        key([HOT, self.kind(), "/", self.id()])
     }
 
     /// What the keys of its outbox begin with.
@@ -100,6 +99,12 @@ impl AggregateId {
     pub(super) fn timer(&self, due: Timestamp) -> Key {
         format!("timers/{:020}/{}/{}", due.as_microsecond().max(0), self.kind(), self.id()).into()
     }
+}
+
+/// The parts one behind the other. Several keys are made for each run and one for each batch, where a format string would
+/// be felt.
+fn key<const PARTS: usize>(parts: [&str; PARTS]) -> Key {
+    parts.concat().into()
 }
 
 pub(super) const PLACEMENTS: &str = "placements/";
@@ -259,11 +264,11 @@ pub(super) fn definition(digest: &str) -> Key {
 }
 
 pub(super) fn workflow(id: &str) -> Key {
-    format!("{WORKFLOWS}{id}").into()
+    key([WORKFLOWS, id])
 }
 
 pub(super) fn run(id: &str) -> Key {
-    format!("{RUNS}{id}").into()
+    key([RUNS, id])
 }
 
 /// What the keys of a workflow's versions begin with.
@@ -280,7 +285,7 @@ pub(super) fn version_of(workflow: &str, digest: &str) -> Key {
 }
 
 pub(super) fn pins(digest: &str) -> Key {
-    format!("pins/{digest}").into()
+    key(["pins/", digest])
 }
 
 /// What the keys of those who need the pinned output `digest` begin with.
@@ -299,15 +304,15 @@ pub(super) fn restart(run: &str) -> Key {
 }
 
 pub(super) fn runs_at(tenant: &str) -> String {
-    format!("runs-at/{tenant}/")
+    ["runs-at/", tenant, "/"].concat()
 }
 
 pub(super) fn runs_of(workflow: &str) -> String {
-    format!("runs-of/{workflow}/")
+    ["runs-of/", workflow, "/"].concat()
 }
 
 pub(super) fn by_status(tenant: &str, shelf: &str) -> String {
-    format!("{BY_STATUS}{tenant}/{shelf}/")
+    [BY_STATUS, tenant, "/", shelf, "/"].concat()
 }
 
 /// Labels are free text of any length, so the key holds a hash; whoever reads it compares the text itself.
@@ -329,7 +334,7 @@ pub(super) fn live_on(workflow: &str, digest: &str) -> String {
 }
 
 pub(super) fn live(workflow: &str, digest: &str, run: &str) -> Key {
-    format!("live-of/{workflow}/{digest}/{run}").into()
+    key(["live-of/", workflow, "/", digest, "/", run])
 }
 
 pub(super) fn approval(tenant: &str, id: &str) -> Key {

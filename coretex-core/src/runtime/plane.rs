@@ -271,9 +271,8 @@ impl ControlPlane {
         spec.trace_id = format!("dlq-retry-{job}").into();
         // The run has ended; the new job stands by itself. Where it came from stays in its labels.
         (spec.workflow, spec.run, spec.step) = (None, None, None);
-        let labels = Arc::make_mut(&mut spec.labels);
-        labels.insert("retry".into(), "true".into());
-        labels.insert("retry_of_job".into(), job.to_string());
+        spec.labels.insert("retry", "true");
+        spec.labels.insert("retry_of_job", job.to_string());
         let id = submit::submit_spec(self.shared(), spec).await?;
         self.forget(&letter).await?;
         Ok(id)

@@ -2,6 +2,7 @@
 
 mod encode;
 mod input;
+mod time;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -624,43 +625,6 @@ impl RunEvent {
             self,
             Self::RunSucceeded { .. } | Self::RunFailed { .. } | Self::RunCancelled { .. } | Self::RunTimedOut {}
         )
-    }
-}
-
-/// Whether `event` and the one before it have a form that stands for both.
-pub(super) fn joins(last: Option<&RunEvent>, event: &RunEvent) -> bool {
-    match (last, event) {
-        (
-            Some(RunEvent::StepAttempted { step, .. }),
-            RunEvent::StepJob { step: same, event: JobEvent::Dispatched { .. }, .. },
-        )
-        | (
-            Some(RunEvent::StepJob { step, event: JobEvent::Succeeded { unfenced: false, .. }, .. }),
-            RunEvent::StepSucceeded { step: same, output: None },
-        ) => step == same,
-        _ => false,
-    }
-}
-
-/// Adds an event; where it and the one before have a form that stands for both, as that. Folding it does what folding
-/// both would do.
-pub(super) fn push_joined(events: &mut Vec<StoredEvent>, at: Timestamp, event: RunEvent) {
-    let Some(last) = events.pop_if(|last| joins(Some(&last.event), &event)) else {
-        return events.push(StoredEvent { at, event });
-    };
-    match (last.event, event) {
-        (
-            RunEvent::StepAttempted { step, attempt, input },
-            RunEvent::StepJob { event: JobEvent::Dispatched { decision, pool, deadline_at }, .. },
-        ) => {
-            let event = RunEvent::StepDispatched { step, attempt, input, decision, pool, deadline_at };
-            events.push(StoredEvent { at, event });
-        }
-        (RunEvent::StepJob { step, attempt, event: JobEvent::Succeeded { worker, execution_ms, output, .. } }, _) => {
-            let event = RunEvent::StepCompleted { step, attempt, worker, execution_ms, output };
-            events.push(StoredEvent { at, event });
-        }
-        (last, event) => events.extend([last, event].map(|event| StoredEvent { at, event })),
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Role, Step, StepKind, Workflow, definition::EdgeKind};
 use crate::{
     job::Facts,
-    policy::{Decision, PolicyRequest},
+    policy::{Decision, Labels, PolicyRequest},
     ports::Verdict,
     value::Value,
 };
@@ -182,9 +182,8 @@ fn plan_step(
         }
         StepKind::Job { topic, meta, labels, .. } => {
             let mut all = starter.labels.clone();
-            all.extend(labels.clone());
-            all.insert("workflow_id".into(), workflow.id().to_string());
-            all.insert("step_id".into(), step.id.to_string());
+            all.extend(BTreeMap::clone(labels));
+            let all = Labels::from(all);
             let request = PolicyRequest {
                 job_id: "plan",
                 topic: topic.as_str(),

@@ -70,11 +70,6 @@ impl Machine<'_> {
         };
         let info = self.draft.core().info.as_deref()?;
         let run_id = self.draft.run_id(slot)?;
-        let mut all = std::collections::BTreeMap::clone(&info.labels);
-        all.extend(labels.clone());
-        all.insert("workflow_id".into(), self.workflow.id().to_string());
-        all.insert("run_id".into(), info.id.to_string());
-        all.insert("step_id".into(), step.id.to_string());
         Some(JobSpec {
             id: JobId::of_step(&info.id, &run_id, 1),
             attempt: 1,
@@ -83,7 +78,7 @@ impl Machine<'_> {
             team: info.team.clone(),
             principal: info.principal.clone(),
             meta: meta.clone(),
-            labels: Arc::new(all),
+            labels: super::attempt::labels(info, labels),
             priority: placement.as_ref().and_then(|placement| placement.priority).unwrap_or(info.priority),
             memory_id: info.memory_id.clone(),
             adapter_id: adapter.clone(),

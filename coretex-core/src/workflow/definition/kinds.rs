@@ -35,7 +35,7 @@ impl Compiler {
         let options = rooted.within(entry.scope);
         let kind = match spec.kind {
             StepType::Worker | StepType::Llm | StepType::Http | StepType::Container | StepType::Script => {
-                self.job(workflow, path, spec)
+                self.job(workflow, entry)
             }
             StepType::Approval => Some(StepKind::Approval),
             StepType::Input => Some(StepKind::Input),
@@ -76,7 +76,8 @@ impl Compiler {
         self.problem("field_missing", format!("{path}.{field}"), message, help);
     }
 
-    fn job(&mut self, workflow: &WorkflowId, path: &str, spec: &StepSpec) -> Option<StepKind> {
+    fn job(&mut self, workflow: &WorkflowId, entry: &Entry<'_>) -> Option<StepKind> {
+        let (path, spec) = (&entry.path, entry.spec);
         let topic = if spec.topic.is_empty() { format!("job.workflow.{workflow}") } else { spec.topic.clone() };
         let topic = self.parsed(&format!("{path}.topic"), Topic::parse_job(&topic))?;
         let mut labels = spec.route_labels.clone();
@@ -87,12 +88,14 @@ impl Compiler {
             let place = format!("{path}.placement.{}", error.field);
             self.problem("placement_invalid", place, error.message, "use fewer or shorter texts, or leave it out");
         }
+        labels.insert("workflow_id".into(), workflow.to_string());
+        labels.insert("step_id".into(), entry.name.clone());
         Some(StepKind::Job {
             placement: spec.placement.clone().map(Arc::new),
             written: spec.kind,
             topic,
             meta: Arc::new(spec.meta.clone().unwrap_or_default()),
-            labels,
+            labels: Arc::new(labels),
             adapter: (!spec.worker_id.is_empty()).then(|| spec.worker_id.as_str().into()),
         })
     }

@@ -19,7 +19,7 @@ use super::{
     RestoredState, RunEvent, SkipReason, StepRun, StepStatus, WaitsFor, Workflow,
     state::{Block, Place, RunCore},
 };
-use crate::job::{Job, JobId, JobState, Output};
+use crate::job::{ApprovalGrant, Job, JobId, JobState, Output};
 
 pub(super) use self::{
     group::group_output,
@@ -300,6 +300,12 @@ fn waiting(
     });
 }
 
+/// The yes that covers the next try of a step: it covers those that follow by themselves, and not those that an operator
+/// allows after all of them failed.
+pub(super) fn kept_grant(step: &StepRun) -> Option<&Arc<ApprovalGrant>> {
+    step.job.as_ref().filter(|_| step.attempts > step.forgiven)?.grant.as_ref()
+}
+
 fn attempted(
     run: &mut impl RunMut,
     at: Timestamp,
@@ -311,8 +317,7 @@ fn attempted(
     let id = run.core().id().zip(step).map(|(run, step)| JobId::of_step(run, &step, attempt));
     taking(run, slot, input, |step| {
         begin(step, at, StepStatus::Running);
-        // A yes covers the tries that follow by themselves, not those that an operator allows after all of them failed.
-        let grant = if step.attempts > step.forgiven { step.job.take().and_then(|job| job.grant) } else { None };
+        let grant = kept_grant(step).cloned();
         step.attempts = attempt;
         step.due_at = None;
         step.job = id.map(|id| Box::new(Job { grant, ..Job::new(id, attempt, at) }));
