@@ -36,6 +36,7 @@ fn job(n: usize, topic: &str, tenant: &str, priority: Priority) -> Result<Ask, B
         item: None,
         index: None,
         timeout: None,
+        placement: None,
         input: Arc::default(),
     })))
 }

@@ -11,7 +11,7 @@ use std::{
 use coretex_core::{
     job::{
         Answer, ApprovalGrant, Asking, Facts, Failure, Job, JobId, JobInput, JobResult, JobSpec, JobState,
-        JobStatusReport, Moves, Output, Priority, TenantId, Topic, decide, open,
+        JobStatusReport, Lease, Moves, Output, Priority, TenantId, Topic, decide, open,
     },
     policy::{Decision, JobMeta, Outcome, PolicyRequest},
     ports::{PolicySnapshot, Verdict},
@@ -34,7 +34,7 @@ const STATES: [JobState; 10] = [
     JobState::Denied,
 ];
 /// Inputs by the names that the page gives them; `early` is a tick before anything is due, which the page does not name.
-const INPUTS: [&str; 13] = [
+const INPUTS: [&str; 17] = [
     "started",
     "approved",
     "rejected",
@@ -45,12 +45,16 @@ const INPUTS: [&str; 13] = [
     "cancel",
     "stop",
     "undeliverable",
+    "placed",
+    "no_slot",
+    "lost",
+    "not_started",
     "result_succeeded",
     "result_failed",
     "result_cancelled",
 ];
-const VERDICTS: [&str; 7] =
-    ["allow", "allow_with_constraints", "no_pool", "deny", "require_approval", "throttle", "ask"];
+const VERDICTS: [&str; 8] =
+    ["allow", "no_pools", "allow_with_constraints", "no_pool", "deny", "require_approval", "throttle", "ask"];
 
 /// What a pair of state and input leads to.
 #[derive(Debug, PartialEq, Eq)]
@@ -150,13 +154,14 @@ fn spec() -> Arc<JobSpec> {
         item: None,
         index: None,
         timeout: None,
+        placement: None,
         input: Arc::new(Value::Null),
     })
 }
 
 fn decision(verdict: &str) -> Option<Decision> {
     let outcome = match verdict {
-        "allow" | "no_pool" => Outcome::Allow,
+        "allow" | "no_pools" | "no_pool" => Outcome::Allow,
         "allow_with_constraints" => Outcome::AllowWithConstraints,
         "deny" => Outcome::Deny,
         "require_approval" => Outcome::RequireApproval,
@@ -181,7 +186,13 @@ fn input(name: &str, verdict: &str) -> JobInput {
         "approved" => JobInput::Answered(answer(true)),
         "rejected" => JobInput::Answered(answer(false)),
         "judged" => JobInput::Judged(decision(verdict).expect("an answer is a decision")),
-        "due" | "overdue" | "early" => JobInput::Tick,
+        "due" | "overdue" | "early" | "not_started" => JobInput::Tick,
+        "placed" => {
+            let lease = Lease { pool: "p".into(), worker: "w".into(), addressed: false };
+            JobInput::Placed { lease, announces: true }
+        }
+        "no_slot" => JobInput::Refused(Failure::retryable("no_workers", "nobody is there")),
+        "lost" => JobInput::Lost { worker: "w".into(), reason: "it is gone".into() },
         "cancel" => JobInput::Cancel { by: "ada".into(), reason: "".into() },
         "stop" => {
             JobInput::Stop { by: "ada".into(), reason: "".into(), until: now() + jiff::SignedDuration::from_secs(10) }
@@ -197,7 +208,10 @@ fn input(name: &str, verdict: &str) -> JobInput {
 /// Calls `ask` with the world in which policy gives `verdict`.
 fn world<T>(verdict: &str, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
     let pools = if verdict == "no_pool" { "topics: {job.other: p}" } else { "topics: {job.a: p}" };
-    let routes = Routes::parse("pools.yaml", pools).expect("a pools document");
+    let routes = match verdict {
+        "no_pools" => Routes::open(),
+        _ => Routes::parse("pools.yaml", pools).expect("a pools document"),
+    };
     let policy = Says(decision(verdict), "v1".into());
     let default_job_timeout = Duration::from_secs(60);
     ask(&Facts {
@@ -234,8 +248,18 @@ fn job_in(state: JobState, input: &str, granted: bool) -> Job {
     job.hash = Some(hash.clone());
     job.due_at = match input {
         "early" => Some(now() + jiff::SignedDuration::from_secs(1)),
+        "not_started" if state != JobState::Dispatched => Some(now() + jiff::SignedDuration::from_secs(1)),
         _ => Some(now()),
     };
+    if input == "not_started" && state == JobState::Dispatched {
+        job.deadline_at = Some(now() + jiff::SignedDuration::from_secs(1));
+    }
+    if input == "lost" {
+        job.worker = Some("w".into());
+    }
+    if state == JobState::Scheduled {
+        job.decision = decision("allow").map(Arc::new);
+    }
     // Asked a moment ago, or so long ago that the job's time is over.
     job.asking = match input {
         "judged" => Some(Asking { since: now(), times: 1 }),

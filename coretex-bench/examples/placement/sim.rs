@@ -169,6 +169,7 @@ impl Sim<'_> {
             item: None,
             index: None,
             timeout: None,
+            placement: None,
             input: Arc::default(),
         };
         let deadline = 1_800_000_000 * SECOND + micros(told.at) + PATIENCE;

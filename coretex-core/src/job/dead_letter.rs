@@ -28,6 +28,12 @@ pub mod codes {
     pub const CANCELLED: &str = "cancelled";
     /// An operator gave it up.
     pub const GIVEN_UP: &str = "given_up";
+    /// The worker that had the job is gone, or was silent for too long.
+    pub const LEASE_LOST: &str = "lease_lost";
+    /// The worker stopped before it did the job, and gives it back.
+    pub const WORKER_STOPPED: &str = "worker_stopped";
+    /// No worker said in time that it works on the job.
+    pub const DISPATCH_TIMEOUT: &str = "dispatch_timeout";
     /// The bus refused the job for good.
     pub const DISPATCH_FAILED: &str = "dispatch_failed";
     /// A step's input does not match its schema.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, ApprovalGrant, ApprovalRequest, Asking, Facts, Failure, GateLimits, Job, JobEvent, JobId, JobResult,
-    JobSpec, JobState, JobStatusReport, Subject, codes,
+    JobSpec, JobState, JobStatusReport, Lease, Subject, codes,
 };
 use crate::{
     policy::{Decision, Outcome},
@@ -52,6 +52,22 @@ pub enum JobInput {
     },
     /// The bus refused it for good.
     Undeliverable(Failure),
+    /// It got a slot.
+    Placed {
+        /// Whose.
+        lease: Lease,
+        /// Whether that worker says when it begins a job.
+        announces: bool,
+    },
+    /// There is no slot for it, and it shall not wait, or not any longer.
+    Refused(Failure),
+    /// Whoever has it has it no longer: the worker is gone, or was silent for too long.
+    Lost {
+        /// Which worker.
+        worker: Arc<str>,
+        /// Why.
+        reason: Arc<str>,
+    },
 }
 
 impl JobInput {
@@ -65,6 +81,9 @@ impl JobInput {
             Self::Cancel { .. } => "a cancel",
             Self::Stop { .. } => "a stop",
             Self::Undeliverable(_) => "a delivery failure",
+            Self::Placed { .. } => "a slot",
+            Self::Refused(_) => "a refusal",
+            Self::Lost { .. } => "the loss of its lease",
         }
     }
 }
@@ -79,6 +98,16 @@ pub enum Effect {
         spec: Arc<JobSpec>,
         /// When it is given up.
         deadline_at: jiff::Timestamp,
+        /// The decision that permits it.
+        decision: Arc<Decision>,
+        /// Whose slot it takes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lease: Option<Lease>,
+    },
+    /// Find a slot for the job, before what is decided here is made durable.
+    Place {
+        /// The job.
+        spec: Arc<JobSpec>,
         /// The decision that permits it.
         decision: Arc<Decision>,
     },
@@ -178,8 +207,32 @@ pub fn decide(job: &Job, spec: &dyn SpecSource, input: JobInput, facts: &Facts<'
     use JobState::{ApprovalRequired, Dispatched, Pending, Running, Scheduled};
     let mut moves = Moves::default();
     match (job.state, input) {
+        // Who lost it knows nothing of whoever has it now.
+        (state, JobInput::Finished { result, .. }) if !state.is_terminal() && job.is_lost_to(&result.worker) => {
+            let told = |lease: &super::LostLease| lease.answered && lease.worker.as_ref() == Some(&result.worker);
+            if !job.lost.iter().any(told) {
+                moves.events.push(JobEvent::LateResult { worker: result.worker });
+            }
+        }
+        (_, JobInput::Started { worker }) if job.is_lost_to(&worker) => {}
+        (Dispatched | Running, JobInput::Finished { result, .. }) if job.stop.is_none() && is_given_back(&result) => {
+            give_back(&spec.spec(), result, &mut moves);
+        }
         (Dispatched | Running, JobInput::Finished { result, fenced }) => settle(result, fenced, &mut moves),
         (Dispatched, JobInput::Started { worker }) => moves.events.push(JobEvent::Started { worker }),
+        (Scheduled, JobInput::Placed { lease, announces }) => {
+            hand_out(job, &spec.spec(), lease, announces, facts, &mut moves);
+        }
+        (Scheduled, JobInput::Refused(failure)) => fail(&spec.spec(), failure, &mut moves),
+        (Dispatched | Running, JobInput::Lost { worker, .. })
+            if job.worker.as_ref() == Some(&worker) && job.stop.is_some() =>
+        {
+            lapse(job, &spec.spec(), &mut moves);
+        }
+        (Dispatched | Running, JobInput::Lost { worker, reason }) if job.worker.as_ref() == Some(&worker) => {
+            let failure = Failure::retryable(codes::LEASE_LOST, format!("worker `{worker}` lost the job: {reason}"));
+            lose(job, &spec.spec(), failure, &mut moves);
+        }
         (Dispatched | Running, JobInput::Tick) if is_due(job, facts) && job.stop.is_some() => {
             lapse(job, &spec.spec(), &mut moves);
         }
@@ -188,6 +241,13 @@ pub fn decide(job: &Job, spec: &dyn SpecSource, input: JobInput, facts: &Facts<'
             let until = job.due_at.map_or(until, |deadline| until.min(deadline));
             moves.effects.push(cancel_effect(&spec.spec(), by.clone(), reason.clone()));
             moves.events.push(JobEvent::StopRequested { by, reason, until });
+        }
+        (Dispatched, JobInput::Tick)
+            if is_due(job, facts) && job.deadline_at.is_some_and(|deadline| deadline > facts.now) =>
+        {
+            let since = job.dispatched_at.unwrap_or(job.updated_at);
+            let message = format!("no worker said since {since} that it works on the job");
+            lose(job, &spec.spec(), Failure::retryable(codes::DISPATCH_TIMEOUT, message), &mut moves);
         }
         (Dispatched | Running, JobInput::Tick) if is_due(job, facts) => time_out(&spec.spec(), facts, &mut moves),
         (Dispatched | Running, JobInput::Cancel { by, reason }) => {
@@ -224,6 +284,8 @@ pub fn decide(job: &Job, spec: &dyn SpecSource, input: JobInput, facts: &Facts<'
         (_, JobInput::Tick | JobInput::Stop { .. })
         | (Running, JobInput::Started { .. } | JobInput::Undeliverable(_)) => {}
         (Pending | ApprovalRequired | Scheduled | Dispatched | Running, JobInput::Judged(_)) => {}
+        // The slot was taken already, or it is of an attempt before.
+        (_, JobInput::Placed { .. } | JobInput::Refused(_) | JobInput::Lost { .. }) => {}
         (state, input) => return Err(Rejected { job: job.id.clone(), state, input: input.name() }),
     }
     Ok(moves)
@@ -313,17 +375,68 @@ fn proceed(
 }
 
 fn dispatch(spec: &Arc<JobSpec>, decision: Arc<Decision>, facts: &Facts<'_>, moves: &mut Moves) {
-    match facts.routes.route(&spec.topic, &spec.meta.requires) {
-        Ok(pool) => {
-            let timeout = facts.routes.attempt_timeout(spec).unwrap_or(facts.default_job_timeout);
-            let limit = decision.constraints.as_ref().and_then(|c| c.budgets.as_ref()).map_or(0, |b| b.max_runtime_ms);
-            let timeout = if limit > 0 { timeout.min(Duration::from_millis(limit)) } else { timeout };
-            let deadline_at = job_after(facts.now, timeout);
-            moves.effects.push(Effect::Dispatch { spec: spec.clone(), deadline_at, decision: decision.clone() });
-            moves.events.push(JobEvent::Dispatched { decision, pool, deadline_at });
-        }
-        Err(no_route) => fail(spec, Failure::fatal(codes::NO_POOL_MAPPING, no_route.to_string()), moves),
+    let pool = match facts.routes.route(&spec.topic, &spec.meta.requires) {
+        Ok(pool) => pool,
+        Err(no_route) => return fail(spec, Failure::fatal(codes::NO_POOL_MAPPING, no_route.to_string()), moves),
+    };
+    if !facts.routes.is_open() {
+        moves.effects.push(Effect::Place { spec: spec.clone(), decision: decision.clone() });
+        moves.events.push(JobEvent::Scheduled { decision });
+        return;
     }
+    let deadline_at = deadline(spec, &decision, facts);
+    moves.effects.push(Effect::Dispatch { spec: spec.clone(), deadline_at, decision: decision.clone(), lease: None });
+    match start_by(deadline_at, facts) {
+        None => moves.events.push(JobEvent::Dispatched { decision, pool, deadline_at }),
+        start_by => {
+            moves.events.push(JobEvent::Scheduled { decision });
+            moves.events.push(JobEvent::Handed { pool, worker: None, addressed: false, deadline_at, start_by });
+        }
+    }
+}
+
+/// When an attempt that is dispatched now is given up.
+fn deadline(spec: &JobSpec, decision: &Decision, facts: &Facts<'_>) -> jiff::Timestamp {
+    let timeout = facts.routes.attempt_timeout(spec).unwrap_or(facts.default_job_timeout);
+    let limit = decision.constraints.as_ref().and_then(|c| c.budgets.as_ref()).map_or(0, |b| b.max_runtime_ms);
+    let timeout = if limit > 0 { timeout.min(Duration::from_millis(limit)) } else { timeout };
+    job_after(facts.now, timeout)
+}
+
+/// By when a worker must have said that it works on it, where that is asked for and comes before the deadline.
+fn start_by(deadline_at: jiff::Timestamp, facts: &Facts<'_>) -> Option<jiff::Timestamp> {
+    let within = facts.routes.timeouts().reconciler().dispatch?;
+    Some(job_after(facts.now, within)).filter(|start_by| *start_by < deadline_at)
+}
+
+fn hand_out(job: &Job, spec: &Arc<JobSpec>, lease: Lease, announces: bool, facts: &Facts<'_>, moves: &mut Moves) {
+    // What is scheduled was permitted.
+    let Some(decision) = job.decision.clone() else { return };
+    let deadline_at = deadline(spec, &decision, facts);
+    let start_by = if announces { start_by(deadline_at, facts) } else { None };
+    let (pool, worker, addressed) = (lease.pool.clone(), Some(lease.worker.clone()), lease.addressed);
+    moves.effects.push(Effect::Dispatch { spec: spec.clone(), deadline_at, decision, lease: Some(lease) });
+    moves.events.push(JobEvent::Handed { pool, worker, addressed, deadline_at, start_by });
+}
+
+/// Whether the worker says no more than that it stops.
+fn is_given_back(result: &JobResult) -> bool {
+    matches!(&result.status, JobStatusReport::Failed(failure) if failure.retryable && *failure.code == *codes::WORKER_STOPPED)
+}
+
+/// The worker did not do it, and has it no longer.
+fn give_back(spec: &Arc<JobSpec>, result: JobResult, moves: &mut Moves) {
+    if let JobStatusReport::Failed(failure) = result.status {
+        moves.effects.push(report(spec, JobState::Failed, failure.clone()));
+        moves.events.push(JobEvent::Lost { worker: Some(result.worker), failure });
+    }
+}
+
+/// The attempt is over without an answer; whoever still has it is told to stop.
+fn lose(job: &Job, spec: &Arc<JobSpec>, failure: Failure, moves: &mut Moves) {
+    moves.effects.push(cancel_effect(spec, "coretex".into(), failure.message.clone()));
+    moves.effects.push(report(spec, JobState::Failed, failure.clone()));
+    moves.events.push(JobEvent::Lost { worker: job.worker.clone(), failure });
 }
 
 fn answered(job: &Job, spec: &Arc<JobSpec>, answer: Answer, facts: &Facts<'_>, moves: &mut Moves) {

@@ -61,6 +61,27 @@ pub enum JobEvent {
         /// When it is given up.
         deadline_at: Timestamp,
     },
+    /// It was permitted, and waits for a slot.
+    Scheduled {
+        /// The decision that permits it.
+        decision: Arc<Decision>,
+    },
+    /// What was scheduled was recorded for dispatch: under a lease where it names a worker.
+    Handed {
+        /// The pool it goes to.
+        pool: Arc<str>,
+        /// Whose slot it takes; absent where nobody counts slots.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<Arc<str>>,
+        /// Whether it goes to that worker's own address whenever it is sent again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        addressed: bool,
+        /// When it is given up.
+        deadline_at: Timestamp,
+        /// When it counts as lost unless a worker has said that it works on it; absent where that is not asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        start_by: Option<Timestamp>,
+    },
     /// A worker said that it works on it.
     Started {
         /// Which.
@@ -94,6 +115,30 @@ pub enum JobEvent {
         /// The result could not be tied to an assigned worker or attempt.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         unfenced: bool,
+    },
+    /// Its lease is lost, and the attempt with it.
+    Lost {
+        /// Who had it, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<Arc<str>>,
+        /// Why.
+        #[serde(flatten)]
+        failure: Failure,
+    },
+    /// Its lease is lost: the next attempt of the same job begins. Of jobs that were submitted by themselves; the attempts
+    /// of a step are jobs of their own.
+    Requeued {
+        /// Who had it, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<Arc<str>>,
+        /// Why.
+        #[serde(flatten)]
+        failure: Failure,
+    },
+    /// A worker that had lost it answered all the same. That counts for nothing.
+    LateResult {
+        /// Which.
+        worker: Arc<str>,
     },
     /// Policy or a human refused it.
     Denied {

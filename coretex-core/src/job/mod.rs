@@ -42,4 +42,7 @@ pub use grant::{ApprovalGrant, GrantLapse};
 pub use id::{IdError, JobId, RunId, StepId, StepRunId, TenantId, Topic, WorkflowId};
 pub use outputs::{LoadedOutputs, OutputNeeded};
 pub use spec::{JobSpec, Priority};
-pub use state::{Asking, Failure, Job, JobResult, JobState, JobStatusReport, MAX_SNOOZES, Output, Stop};
+pub use state::{
+    Asking, Failure, Job, JobResult, JobState, JobStatusReport, Lease, LostLease, MAX_LOST_LEASES, MAX_SNOOZES, Output,
+    Stop,
+};

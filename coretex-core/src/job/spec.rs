@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{JobId, RunId, StepRunId, TenantId, Topic, WorkflowId};
 use crate::{
     policy::{JobMeta, Labels, PolicyRequest},
+    scheduler::Placement,
     value::Value,
 };
 
@@ -108,6 +109,10 @@ pub struct JobSpec {
     /// Longest time from dispatch to result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// Which workers may do it, and which it would like; the labels `preferred_pool` and `preferred_worker_id` count where
+    /// there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Arc<Placement>>,
     /// What the worker works on.
     pub input: Arc<Value>,
 }
@@ -145,12 +150,16 @@ impl JobSpec {
     /// that a retry of the same work is the same question.
     #[must_use]
     pub fn hash(&self) -> String {
-        let bound = serde_json::json!({
+        let mut bound = serde_json::json!({
             "topic": self.topic, "tenant": self.tenant, "team": self.team, "principal": self.principal,
             "meta": self.meta, "labels": self.labels, "priority": self.priority, "memory_id": self.memory_id,
             "adapter_id": self.adapter_id, "trace_id": self.trace_id, "workflow": self.workflow, "run": self.run,
             "step": self.step, "item": self.item, "index": self.index, "timeout": self.timeout, "input": self.input,
         });
+        // Left out where there is none, so that what was agreed to before there were placements is the same question.
+        if let (Some(placement), Some(fields)) = (&self.placement, bound.as_object_mut()) {
+            fields.insert("placement".into(), serde_json::json!(placement));
+        }
         crate::value::json::digest(&bound)
     }
 }

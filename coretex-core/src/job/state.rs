@@ -41,9 +41,15 @@ impl JobState {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::Timeout | Self::Denied)
     }
 
-    /// Whether a worker may have it.
+    /// Whether a worker may have it, or it waits for one.
     #[must_use]
     pub const fn is_in_flight(self) -> bool {
+        matches!(self, Self::Scheduled | Self::Dispatched | Self::Running)
+    }
+
+    /// Whether a worker may have it.
+    #[must_use]
+    pub const fn is_handed_out(self) -> bool {
         matches!(self, Self::Dispatched | Self::Running)
     }
 
@@ -176,6 +182,18 @@ pub struct Job {
     /// Who has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<Arc<str>>,
+    /// Whether it takes a slot of that worker.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_leased: bool,
+    /// Whether it goes to that worker's own address when it is sent again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_addressed: bool,
+    /// When it is given up, while `due_at` says by when a worker must have started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_at: Option<Timestamp>,
+    /// Leases of it that were lost, of a job that was submitted by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<LostLease>,
     /// When it was handed to the bus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dispatched_at: Option<Timestamp>,
@@ -210,6 +228,34 @@ pub struct Asking {
     pub times: u32,
 }
 
+/// Most leases of one step run, or of one submitted job, that are lost before it fails as any other does: a job that
+/// takes its workers down with it must not take all of them.
+pub const MAX_LOST_LEASES: u32 = 3;
+
+/// A lease that was lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostLease {
+    /// Who had it, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Arc<str>>,
+    /// Whether it answered later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answered: bool,
+}
+
+/// The slot of a worker that a job takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The worker's pool.
+    pub pool: Arc<str>,
+    /// The worker.
+    pub worker: Arc<str>,
+    /// Whether the job is sent to the worker's own address whenever it is sent again: the worker is in another process, so
+    /// it may still have it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub addressed: bool,
+}
+
 /// A request to stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
@@ -233,6 +279,10 @@ impl Job {
             pool: None,
             due_at: None,
             worker: None,
+            is_leased: false,
+            is_addressed: false,
+            deadline_at: None,
+            lost: Vec::new(),
             dispatched_at: None,
             completed_at: None,
             updated_at: at,
@@ -248,6 +298,27 @@ impl Job {
     #[must_use]
     pub const fn is_asking(&self) -> bool {
         matches!(self.state, JobState::Pending) && self.asking.is_some()
+    }
+
+    /// The slot that it takes, while it takes one.
+    #[must_use]
+    pub fn lease(&self) -> Option<Lease> {
+        if !self.is_leased || !self.state.is_handed_out() {
+            return None;
+        }
+        let addressed = self.is_addressed;
+        self.pool.clone().zip(self.worker.clone()).map(|(pool, worker)| Lease { pool, worker, addressed })
+    }
+
+    /// Whether `worker` lost it, and whoever may have it now is another.
+    #[must_use]
+    pub fn is_lost_to(&self, worker: &str) -> bool {
+        let lost = |lease: &LostLease| lease.worker.as_deref() == Some(worker);
+        self.lost.iter().any(lost)
+            && match &self.worker {
+                Some(holder) => **holder != *worker,
+                None => !self.state.is_handed_out(),
+            }
     }
 
     /// Folds one event in. Total: an event that does not fit leaves the state as it is, because events are only
@@ -283,9 +354,28 @@ impl Job {
             JobEvent::Dispatched { decision, pool, deadline_at } => {
                 self.dispatch(at, decision, pool, *deadline_at);
             }
+            JobEvent::Scheduled { decision } => {
+                self.state = JobState::Scheduled;
+                self.decision = Some(decision.clone());
+                self.due_at = None;
+            }
+            JobEvent::Handed { pool, worker, addressed, deadline_at, start_by } => {
+                self.is_addressed = *addressed;
+                self.state = JobState::Dispatched;
+                self.pool = Some(pool.clone());
+                self.worker.clone_from(worker);
+                self.is_leased = worker.is_some();
+                self.due_at = Some(start_by.unwrap_or(*deadline_at));
+                self.deadline_at = start_by.map(|_| *deadline_at);
+                self.dispatched_at = Some(at);
+            }
             JobEvent::Started { worker } => {
                 self.state = JobState::Running;
+                self.is_addressed &= self.worker.as_ref() == Some(worker);
                 self.worker = Some(worker.clone());
+                if self.stop.is_none() {
+                    self.due_at = self.deadline_at.take().or(self.due_at);
+                }
             }
             JobEvent::Succeeded { worker, execution_ms, output, .. } => {
                 self.succeed(at, worker, *execution_ms, output);
@@ -297,6 +387,28 @@ impl Job {
                 }
                 self.execution_ms = *execution_ms;
                 self.failure = Some(failure.clone());
+            }
+            JobEvent::Lost { worker, failure } => {
+                self.end(JobState::Failed, at);
+                if worker.is_some() {
+                    self.worker.clone_from(worker);
+                }
+                self.failure = Some(failure.clone());
+            }
+            JobEvent::Requeued { worker, failure } => {
+                self.lost.push(LostLease { worker: worker.clone(), answered: false });
+                self.attempt = self.attempt.saturating_add(1);
+                self.state = JobState::Pending;
+                self.failure = Some(failure.clone());
+                (self.pool, self.worker, self.is_leased) = (None, None, false);
+                self.is_addressed = false;
+                (self.due_at, self.deadline_at, self.dispatched_at) = (None, None, None);
+            }
+            JobEvent::LateResult { worker } => {
+                for lease in self.lost.iter_mut().filter(|lease| lease.worker.as_ref() == Some(worker)) {
+                    lease.answered = true;
+                }
+                self.asking = asking;
             }
             JobEvent::Denied { decision, failure } => {
                 self.end(JobState::Denied, at);
@@ -346,6 +458,7 @@ impl Job {
     fn end(&mut self, state: JobState, at: Timestamp) {
         self.state = state;
         self.due_at = None;
+        self.deadline_at = None;
         self.completed_at = Some(at);
     }
 }

@@ -30,6 +30,7 @@ fn spec(id: &str) -> Arc<JobSpec> {
         item: None,
         index: None,
         timeout: Some(Duration::from_secs(60)),
+        placement: None,
         input: Arc::new(json!({"to": "a@example.org"})),
     })
 }

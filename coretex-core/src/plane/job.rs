@@ -97,8 +97,26 @@ pub fn submit(spec: &Arc<JobSpec>, facts: &Facts<'_>) -> (JobRecord, Transition)
 }
 
 pub(super) fn advance(record: &JobRecord, input: JobInput, facts: &Facts<'_>) -> Result<Transition, Rejected> {
-    let moves = job::decide(&record.job, &record.spec, input, facts)?;
+    let mut moves = job::decide(&record.job, &record.spec, input, facts)?;
+    requeue(record, &mut moves, facts);
     Ok(absorb(record, moves, facts))
+}
+
+/// Begins the next attempt of a job whose lease is lost. Nobody is told to stop the last one: it has the same id.
+fn requeue(record: &JobRecord, moves: &mut Moves, facts: &Facts<'_>) {
+    let Some(JobEvent::Lost { worker, failure }) = moves.events.pop_if(|event| matches!(event, JobEvent::Lost { .. }))
+    else {
+        return;
+    };
+    if record.job.lost.len() >= job::MAX_LOST_LEASES as usize {
+        return moves.events.push(JobEvent::Lost { worker, failure });
+    }
+    moves.effects.clear();
+    moves.events.push(JobEvent::Requeued { worker, failure });
+    let again = job::open(&record.spec, record.job.grant.as_deref(), facts);
+    moves.events.extend(again.events);
+    moves.effects.extend(again.effects);
+    moves.opened = again.opened;
 }
 
 fn absorb(record: &JobRecord, moves: Moves, facts: &Facts<'_>) -> Transition {
@@ -136,7 +154,11 @@ pub fn outstanding_job(record: &JobRecord) -> Vec<RunEffect> {
                 spec: record.spec.clone(),
                 deadline_at,
                 decision: decision.clone(),
+                lease: job.lease(),
             })]
+        }
+        (JobState::Scheduled, Some(decision), _) => {
+            vec![RunEffect::Job(Effect::Place { spec: record.spec.clone(), decision: decision.clone() })]
         }
         (JobState::Pending, _, Some(until)) if job.is_asking() => {
             vec![RunEffect::Job(Effect::AskPolicy { spec: record.spec.clone(), until })]

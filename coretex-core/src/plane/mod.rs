@@ -104,6 +104,24 @@ impl Transition {
     }
 }
 
+impl Transition {
+    /// Takes in what was decided next, on the state after this one, and gives its effects. A question that this one opened
+    /// and the next one withdraws was never asked.
+    pub(crate) fn follow(&mut self, next: Self) -> Vec<RunEffect> {
+        self.events.extend(next.events);
+        for id in next.records.closed {
+            let asked = self.records.opened.len();
+            self.records.opened.retain(|request| request.subject.id() != id);
+            if self.records.opened.len() == asked {
+                self.records.closed.push(id);
+            }
+        }
+        self.records.opened.extend(next.records.opened);
+        self.records.dead_letters.extend(next.records.dead_letters);
+        next.effects
+    }
+}
+
 impl From<workflow::Transition> for Transition {
     fn from(transition: workflow::Transition) -> Self {
         Self {

@@ -12,6 +12,7 @@ use super::{
     inbound, keepers,
     keys::{self, HOT, OUTBOX},
     outbound::{self, Outgoing},
+    placement::{self, Placement},
     refusals::Refusals,
     restart,
     shared::{Reply, Shared, Work},
@@ -118,6 +119,7 @@ impl Builder {
         let bus = self.bus.unwrap_or_else(|| Arc::new(MemoryBus::new(clock.clone())));
         let blobs = self.blobs.unwrap_or_else(|| Arc::new(MemoryBlobs::new(clock.clone())));
         let (timers, armed) = mpsc::unbounded_channel();
+        let routes = Arc::new(self.routes);
         let shared = Arc::new(Shared {
             store,
             bus,
@@ -127,7 +129,8 @@ impl Builder {
             ids: self.ids,
             sender_id: self.options.sender_id.as_str().into(),
             options: self.options,
-            routes: ArcSwap::from_pointee(self.routes),
+            placement: Placement::new(routes.clone()),
+            routes: ArcSwap::new(routes),
             definitions: Definitions::default(),
             workers: Workers::default(),
             refused: Refusals::default(),
@@ -149,11 +152,13 @@ impl Builder {
         }
         // Set once, here.
         let _first = shared.executors.set(inboxes);
+        placement::restore(&shared).await?;
         inbound::listen(&shared).await?;
         let report = recover(&shared).await?;
         concurrency::recover(&shared).await?;
         keepers::recover(&shared).await?;
         shared.spawn_vital("the timers", timers::run(shared.clone(), armed));
+        shared.spawn_vital("the watch over slots", placement::run(shared.clone()));
         restart::recover(&shared).await?;
         // Last, so that what was there comes before what is new.
         clients::listen(&shared).await?;

@@ -264,6 +264,7 @@ impl ControlPlane {
                     };
                     *workers = Some(live.iter().filter(serves).count());
                 }
+                cause @ WaitCause::Placement { .. } => self.shared().tell_placement(cause),
                 WaitCause::Place { key, held_by } => {
                     let query = QueuedQuery { key: Some(key.clone()), limit: 10, ..QueuedQuery::default() };
                     let holders = self.slot_holders(principal, query).await?;

@@ -13,6 +13,7 @@ use super::{
     keys::AggregateId,
     order::JobOrder,
     outbound::job_input,
+    placement,
     shared::{Reply, Shared, Work},
 };
 use crate::{
@@ -312,6 +313,9 @@ async fn take_progress(shared: Arc<Shared>, mut progress: Box<dyn Subscription>)
         let packet = &delivery.message.packet;
         let Some(report) = packet.job_progress() else { continue };
         let Ok(job) = JobId::parse(&report.job_id) else { continue };
+        if shared.placement.is_on() {
+            placement::progress(&shared, &packet.sender_id);
+        }
         let (aggregate, _) = aggregate_of(&job);
         let input = job_input(&aggregate, &job, JobInput::Started { worker: packet.sender_id.as_str().into() });
         // A start signal is a courtesy; the result says the same.
@@ -323,8 +327,14 @@ async fn take_signs_of_life(shared: Arc<Shared>, mut signs: Box<dyn Subscription
     while let Some(delivery) = signs.next().await {
         let packet = &delivery.message.packet;
         match &packet.payload {
-            Some(protocol::Payload::Heartbeat(beat)) => shared.workers.heartbeat(beat, shared.now()),
-            Some(protocol::Payload::Handshake(handshake)) => shared.workers.handshake(handshake, shared.now()),
+            Some(protocol::Payload::Heartbeat(beat)) => {
+                shared.workers.heartbeat(beat, shared.now());
+                placement::heartbeat(&shared, beat);
+            }
+            Some(protocol::Payload::Handshake(handshake)) => {
+                shared.workers.handshake(handshake, shared.now());
+                placement::handshake(&shared, handshake);
+            }
             _ => {}
         }
     }

@@ -18,6 +18,7 @@
 //! | `snapshots/<kind>/<id>` | a state at some event (view) | with the aggregate |
 //! | `restarts/<run>` | a run that is to be restarted, and as what | until it is |
 //! | `blob-refs/<digest>/<kind>/<id>`, `blobs-of/<kind>/<id>/<digest>` | who needs a pinned output | with the aggregate |
+//! | `placements/<job>` | the slot that a job has, or the pool where it waits for one | until its attempt ends |
 //! | `jobs-ended/<µs>/<job>` | how a job that was submitted by itself ended, by when | with the job |
 //! | `dlq/<job>`, `dlq-by-time/<µs>/<job>` | jobs given up | until retried or deleted |
 //! | `dlq-of/<tenant>/<µs>/<job>`, `dlq-by/<tenant>/<hash>/<µs>/<job>` | those of a tenant; by fingerprint, code, topic, workflow, run | with the letter |
@@ -109,6 +110,7 @@ fn key<const PARTS: usize>(parts: [&str; PARTS]) -> Key {
     parts.concat().into()
 }
 
+pub(super) const PLACEMENTS: &str = "placements/";
 pub(super) const HOT: &str = "hot/";
 pub(super) const TIMERS: &str = "timers/";
 pub(super) const OUTBOX: &str = "outbox/";
@@ -181,6 +183,11 @@ pub(super) fn gave_way(gate: &Gate, kind: &str, name: &str) -> Key {
 
 pub(super) fn queued(gate: &Gate) -> String {
     format!("{QUEUED}{}/", gate.as_str())
+}
+
+/// The slot that a job has, or waits for.
+pub(super) fn placement(job: &str) -> Key {
+    [PLACEMENTS, job].concat().into()
 }
 
 pub(super) fn parse_hot(key: &Key) -> Option<AggregateId> {

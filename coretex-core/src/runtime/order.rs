@@ -182,6 +182,7 @@ mod tests {
             item: Some(Arc::new(json!("host-1"))),
             index: Some(3),
             timeout: None,
+            placement: None,
             input: Arc::new(json!({})),
         };
         let deadline_at = sent_at + Duration::from_millis(1_500);

@@ -24,7 +24,7 @@ use super::{
     shared::{Reply, Shared, Work},
 };
 use crate::{
-    job::{DeadLetter, Effect, Failure, JobId, JobInput, JobSpec, JobState, StepRunId, codes},
+    job::{DeadLetter, Effect, Failure, JobId, JobInput, JobSpec, JobState, Lease, StepRunId, codes},
     plane::Input,
     policy::Decision,
     ports::{Batch, BusError, BusErrorKind, Busy, Key, Message, Packet, Payload, Scan, StoreErrorKind},
@@ -77,9 +77,11 @@ fn act(
     local: &mut VecDeque<Command>,
 ) {
     match effect {
-        RunEffect::Job(Effect::Dispatch { spec, deadline_at, decision }) => {
-            dispatch(shared, aggregate, spec, deadline_at, &decision);
+        RunEffect::Job(Effect::Dispatch { spec, deadline_at, decision, lease }) => {
+            dispatch(shared, aggregate, spec, deadline_at, &decision, lease.as_ref());
         }
+        // Answered before the batch was sealed.
+        RunEffect::Job(Effect::Place { .. }) => {}
         RunEffect::Job(Effect::AskPolicy { spec, until }) => ask(shared, aggregate, spec, until),
         RunEffect::Job(effect) => shared.spawn(empty(shared.clone(), aggregate.clone(), Outgoing::Job(effect), key)),
         RunEffect::Child(effect) => {
@@ -125,9 +127,13 @@ fn dispatch(
     spec: Arc<JobSpec>,
     deadline_at: Timestamp,
     decision: &Decision,
+    lease: Option<&Lease>,
 ) {
     let job = spec.id.clone();
-    let subject = spec.topic.shared();
+    let subject = match lease {
+        Some(lease) => shared.placement.subject(lease, &spec.topic),
+        None => spec.topic.shared(),
+    };
     let payload = Some(Payload(spec.input.clone()));
     let constraints = decision.constraints.clone();
     let order = JobOrder::new(spec, constraints, deadline_at, shared.now(), shared.sender_id.clone());
@@ -302,7 +308,7 @@ fn effect_message(shared: &Shared, effect: &Effect) -> Option<Message> {
             let subject = if is_letter { subjects::JOB_DLQ } else { subjects::JOB_RESULT };
             Some(Message::new(subject, packet(shared, trace_id, result)))
         }
-        Effect::Dispatch { .. } | Effect::AskPolicy { .. } => None,
+        Effect::Dispatch { .. } | Effect::Place { .. } | Effect::AskPolicy { .. } => None,
     }
 }
 

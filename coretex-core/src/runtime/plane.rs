@@ -115,9 +115,9 @@ impl ControlPlane {
         self.shared().policy.clone()
     }
 
-    /// Replaces the routes. Jobs already dispatched stay where they are.
+    /// Replaces the routes. Jobs already dispatched stay where they are, and jobs that wait for a slot stay in their pools.
     pub fn set_routes(&self, routes: Routes) {
-        self.shared().routes.store(Arc::new(routes));
+        self.shared().put_routes(routes);
     }
 
     /// Messages of clients on the bus that were refused since the start, by the code of the reason. Each is logged.

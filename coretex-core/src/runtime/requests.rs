@@ -6,6 +6,7 @@ use super::VersionRef;
 use crate::{
     job::{JobId, Priority, RunId, Topic, WorkflowId},
     policy::JobMeta,
+    scheduler::Placement,
     value::Value,
 };
 
@@ -101,6 +102,7 @@ pub struct JobRequest {
     pub(super) adapter_id: Option<Arc<str>>,
     pub(super) trace_id: Option<Arc<str>>,
     pub(super) timeout: Option<Duration>,
+    pub(super) placement: Option<Placement>,
 }
 
 impl JobRequest {
@@ -118,6 +120,7 @@ impl JobRequest {
             adapter_id: None,
             trace_id: None,
             timeout: None,
+            placement: None,
         }
     }
 
@@ -166,6 +169,12 @@ impl JobRequest {
     /// Sets the trace that it belongs to; its own unless told.
     pub fn trace_id(mut self, trace: impl Into<Arc<str>>) -> Self {
         self.trace_id = Some(trace.into());
+        self
+    }
+
+    /// Says which workers may do it, and which it would like. Its priority counts before [`JobRequest::priority`].
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = Some(placement);
         self
     }
 

@@ -26,6 +26,7 @@ use super::{
     definitions::Definitions,
     executor::Command,
     keys::{AggregateId, Gate},
+    placement::Placement,
     refusals::Refusals,
     timers::Arm,
     turns::Turns,
@@ -53,6 +54,7 @@ pub(super) struct Shared {
     pub(super) routes: ArcSwap<Routes>,
     pub(super) definitions: Definitions,
     pub(super) workers: Workers,
+    pub(super) placement: Placement,
     pub(super) refused: Refusals,
     pub(super) executors: OnceLock<Vec<mpsc::Sender<Command>>>,
     /// Lines under concurrency keys.
@@ -162,6 +164,15 @@ impl Shared {
         let executors = self.executors.get()?;
         let index = usize::from(aggregate.shard()).checked_rem(executors.len()).unwrap_or(0);
         executors.get(index)
+    }
+
+    /// Hands a command to the executor that owns its aggregate, or gives it back when there is no room. Dropped when the
+    /// control plane is shutting down.
+    pub(super) fn try_route(&self, command: Command) -> Option<Command> {
+        match self.executor(&command.aggregate)?.try_send(command) {
+            Err(TrySendError::Full(command)) => Some(command),
+            Ok(()) | Err(TrySendError::Closed(_)) => None,
+        }
     }
 
     /// Hands a command that was turned away back to the executor that owns its aggregate.

@@ -34,6 +34,13 @@ pub(super) fn spec(shared: &Shared, principal: &Principal, request: JobRequest) 
         None => JobId::parse(&shared.ids.uuid().to_string())?,
     };
     let topic = Topic::parse_job(request.topic.as_str())?;
+    if let Some(placement) = &request.placement {
+        let wrong = |error: crate::scheduler::PlacementError| {
+            PlaneError::new(PlaneErrorKind::Invalid, "placement_invalid", error.to_string())
+        };
+        placement.check().map_err(wrong)?;
+    }
+    let priority = request.placement.as_ref().and_then(|placement| placement.priority).unwrap_or(request.priority);
     Ok(JobSpec {
         attempt: 1,
         topic,
@@ -42,7 +49,7 @@ pub(super) fn spec(shared: &Shared, principal: &Principal, request: JobRequest) 
         principal: principal.id.clone(),
         meta: Arc::new(request.meta),
         labels: request.labels.into(),
-        priority: request.priority,
+        priority,
         memory_id: request.memory_id.unwrap_or_else(|| format!("mem:{id}").into()),
         adapter_id: request.adapter_id,
         trace_id: request.trace_id.unwrap_or_else(|| id.shared()),
@@ -52,6 +59,7 @@ pub(super) fn spec(shared: &Shared, principal: &Principal, request: JobRequest) 
         item: None,
         index: None,
         timeout: request.timeout,
+        placement: request.placement.map(Arc::new),
         input: request.input,
         id,
     })

@@ -32,8 +32,8 @@ pub use self::{
     autoscale::{PoolNow, ScaleRule, Signals},
     placement::{
         AdapterAffinity, Ask, Candidate, Cheapest, Estimate, Explanation, Known, Latencies, LeastLoaded, Look,
-        MAX_COST, Misfit, NoPlace, Passed, Placement, Predicted, PredictedCompletion, Score, Sticky, Strategy,
-        StrategyKind, TwoChoices, Verdict,
+        MAX_COST, Misfit, NoPlace, Passed, Placement, PlacementError, Predicted, PredictedCompletion, Score, Sticky,
+        Strategy, StrategyKind, TwoChoices, Verdict,
     },
     queue::LimitReached,
     room::{LeaseView, Outcome, Placed, PoolState, Reason, Refusal, Scheduler, Submitted, WaitView},

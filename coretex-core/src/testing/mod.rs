@@ -14,5 +14,5 @@ mod rng;
 pub use clock::VirtualClock;
 pub use faults::{FaultPlan, Faults, FaultyBus, FaultyStore};
 #[cfg(feature = "engine")]
-pub use plane::{Reply, Say, ScriptedJob, TestPlane, TestPlaneBuilder, policy_fn};
+pub use plane::{Presence, Reply, Say, ScriptedJob, TestPlane, TestPlaneBuilder, policy_fn};
 pub use rng::Rng;

@@ -391,7 +391,25 @@ pub enum RunEvent {
         #[serde(default, skip_serializing_if = "SkipReason::is_gate")]
         reason: SkipReason,
     },
-    /// A try failed; there will be another.
+    /// A try was lost with its worker; the next one begins at once.
+    StepRequeued {
+        /// The step.
+        step: StepRunId,
+        /// Which try.
+        attempt: u32,
+        /// How it was lost.
+        failure: Failure,
+    },
+    /// The worker of a try that was lost answered all the same. That counts for nothing.
+    StepLate {
+        /// The step.
+        step: StepRunId,
+        /// Which try.
+        attempt: u32,
+        /// Who answered.
+        worker: Arc<str>,
+    },
+    /// A step is tried again later.
     StepRetryScheduled {
         /// The step.
         step: StepRunId,
@@ -540,6 +558,8 @@ impl RunEvent {
             Self::StepAttempted { attempt, .. }
             | Self::StepDispatched { attempt, .. }
             | Self::StepCompleted { attempt, .. }
+            | Self::StepRequeued { attempt, .. }
+            | Self::StepLate { attempt, .. }
             | Self::StepJob { attempt, .. } => Some(*attempt),
             _ => None,
         }
@@ -578,6 +598,8 @@ impl RunEvent {
             | Self::StepSucceeded { step, .. }
             | Self::ConditionEvaluated { step, .. }
             | Self::StepSkipped { step, .. }
+            | Self::StepRequeued { step, .. }
+            | Self::StepLate { step, .. }
             | Self::StepRetryScheduled { step, .. }
             | Self::StepSnoozed { step, .. }
             | Self::StepFailed { step, .. }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{ConcurrencySpec, NextTimeSpec, TriggerSpec};
-use crate::{job::Topic, policy::JobMeta, value::Value};
+use crate::{job::Topic, policy::JobMeta, scheduler::Placement, value::Value};
 
 /// A workflow as written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -323,6 +323,9 @@ pub struct StepSpec {
     /// Labels added to its jobs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub route_labels: BTreeMap<String, String>,
+    /// Which workers may do its jobs, and which they would like.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
 }
 
 /// When a step is tried again.

@@ -128,6 +128,8 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
         RunEvent::StepSkipped { .. } => set("step_skipped", "skipped"),
         RunEvent::StepSnoozed { .. } => set("step_snoozed", "pending"),
         RunEvent::StepRetryScheduled { .. } => set("step_retry_scheduled", "pending"),
+        RunEvent::StepRequeued { .. } => set("step_requeued", "pending"),
+        RunEvent::StepLate { .. } => set("step_late_result", "ignored"),
         RunEvent::StepFailed { failure, .. } if *failure.code == *crate::job::codes::OUTPUT_INVALID => {
             set("step_output_invalid", "failed");
         }
@@ -140,9 +142,13 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
             JobEvent::Approved { .. } => set("step_approval_granted", "PENDING"),
             JobEvent::Covered { .. } => set("step_approval_kept", "PENDING"),
             JobEvent::Dispatched { .. } => set("step_dispatched", "running"),
+            JobEvent::Scheduled { .. } => set("step_scheduled", "SCHEDULED"),
+            JobEvent::Handed { .. } => set("step_dispatched", "running"),
             JobEvent::Started { .. } => set("step_started", "RUNNING"),
             JobEvent::Succeeded { .. } => set("step_result", "SUCCEEDED"),
             JobEvent::Failed { .. } => set("step_result", "FAILED"),
+            JobEvent::Lost { .. } | JobEvent::Requeued { .. } => set("step_lost", "FAILED"),
+            JobEvent::LateResult { .. } => set("step_late_result", "ignored"),
             JobEvent::Denied { .. } => set("step_denied", "DENIED"),
             JobEvent::TimedOut { .. } => set("step_result", "TIMEOUT"),
             JobEvent::StopRequested { .. } => set("step_stop_requested", "RUNNING"),
@@ -254,6 +260,8 @@ fn details(line: &mut TimelineEvent, event: &RunEvent) {
         RunEvent::RunFailed { failure, .. }
         | RunEvent::StepFailed { failure, .. }
         | RunEvent::StepTimedOut { failure, .. } => say(line, failure),
+        RunEvent::StepRequeued { failure, .. } => say(line, failure),
+        RunEvent::StepLate { worker, .. } => put(line, "worker_id", json!(worker)),
         RunEvent::StepRetryScheduled { failure, next_at, .. } | RunEvent::StepSnoozed { failure, next_at, .. } => {
             say(line, failure);
             put(line, "next_attempt_at", json!(next_at));
@@ -313,6 +321,24 @@ fn job_details(line: &mut TimelineEvent, event: &JobEvent) {
             put(line, "given_at", json!(given_at));
             put(line, "given_to_attempt", json!(given_to));
         }
+        JobEvent::Scheduled { decision } => judge(line, decision),
+        JobEvent::Handed { pool, worker, deadline_at, start_by, .. } => {
+            put(line, "pool", json!(pool));
+            put(line, "deadline_at", json!(deadline_at));
+            if let Some(worker) = worker {
+                put(line, "worker_id", json!(worker));
+            }
+            if let Some(start_by) = start_by {
+                put(line, "start_by", json!(start_by));
+            }
+        }
+        JobEvent::Lost { worker, failure } | JobEvent::Requeued { worker, failure } => {
+            say(line, failure);
+            if let Some(worker) = worker {
+                put(line, "worker_id", json!(worker));
+            }
+        }
+        JobEvent::LateResult { worker } => put(line, "worker_id", json!(worker)),
         JobEvent::Started { worker } => put(line, "worker_id", json!(worker)),
         JobEvent::Succeeded { worker, execution_ms, output, unfenced } => {
             answered(line, worker, *execution_ms, output);

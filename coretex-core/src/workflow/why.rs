@@ -122,6 +122,25 @@ pub enum WaitCause {
         /// Why the last try failed.
         code: String,
     },
+    /// A slot of a worker, or its turn for one.
+    Placement {
+        /// The job.
+        job_id: String,
+        /// The topic.
+        topic: String,
+        /// The pool that it waits in; absent where nobody asked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pool: Option<String>,
+        /// What it waits for there: `workers`, `slot`, `limit` or `paused`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'static str>,
+        /// The same for people.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+        /// When it is given up.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
     /// A worker of the pool, to take the job or to say that it works on it.
     Pool {
         /// The job.
@@ -317,6 +336,10 @@ impl Run {
                 Some(WaitCause::Throttled { until, rule_id })
             }
             (JobState::ApprovalRequired, until) => Some(WaitCause::Approval { approval_id: job_id, until }),
+            (JobState::Scheduled, _) => {
+                let topic = self.topic_of(slot).unwrap_or_default();
+                Some(WaitCause::Placement { job_id, topic, pool: None, reason: None, detail: None, until: None })
+            }
             (_, Some(until)) if job.stop.is_some() => Some(WaitCause::Stopping { job_id, until }),
             (JobState::Dispatched, Some(until)) => {
                 let pool = job.pool.as_deref().unwrap_or_default().to_owned();

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use coretex_core::{
     job::{ApprovalRequest, Subject},
     policy::Outcome,
-    testing::{FaultPlan, Reply, Rng, Say, ScriptedJob, plane::FnPolicy, policy_fn},
+    testing::{FaultPlan, Presence, Reply, Rng, Say, ScriptedJob, plane::FnPolicy, policy_fn},
 };
 use serde_json::{Value, json};
 
@@ -19,6 +19,12 @@ pub(super) struct Case {
     pub(super) people: Rng,
     pub(super) policy: Rng,
     pub(super) story: Rng,
+    /// `pools.yaml`, where there is one.
+    pub(super) pools: Option<String>,
+    /// Workers, where there are pools.
+    pub(super) crew: Vec<Presence>,
+    /// What becomes of them.
+    pub(super) fate: Rng,
 }
 
 impl Case {
@@ -26,7 +32,9 @@ impl Case {
         let mut rng = Rng::new(seed ^ 0x5eed);
         let workflows = (0..1 + rng.below(2)).map(|n| workflow(n, &mut rng.fork())).collect();
         let plan = plan(&mut rng.fork());
-        Self { workflows, plan, worker: rng.fork(), people: rng.fork(), policy: rng.fork(), story: rng.fork() }
+        let (worker, people, policy, story) = (rng.fork(), rng.fork(), rng.fork(), rng.fork());
+        let (pools, crew) = slots(&mut rng.fork());
+        Self { workflows, plan, worker, people, policy, story, pools, crew, fate: rng.fork() }
     }
 }
 
@@ -50,6 +58,40 @@ fn plan(rng: &mut Rng) -> FaultPlan {
         }
     }
     plan
+}
+
+/// Pools with limits, and their workers; or none.
+fn slots(rng: &mut Rng) -> (Option<String>, Vec<Presence>) {
+    if rng.chance(500) {
+        return (None, Vec::new());
+    }
+    let wait = 20 + rng.below(200);
+    let strategy = rng.pick(&["least_loaded", "two_choices", "predicted", "sticky"]).unwrap();
+    let topics = match rng.below(3) {
+        0 => "{'job.>': p}",
+        1 => "{job.a: p, job.b: [q, p], 'job.c.>': q}",
+        _ => "{'job.*': [{pool: p, weight: 2}, {pool: q, weight: 1}], job.c.d: q}",
+    };
+    let mut pools = format!(
+        "topics: {topics}\npools:\n  p: {{max_wait_seconds: {wait}, strategy: {strategy}, max_queue: 40}}\n  q: {{max_wait_seconds: {wait}, max_queue_per_tenant: 5}}"
+    );
+    if topics == "{'job.>': p}" {
+        pools = format!("topics: {topics}\npools: {{p: {{max_wait_seconds: {wait}, strategy: {strategy}}}}}");
+    }
+    if rng.chance(400) {
+        let key = rng.pick(&["tenant", "topic", "'string(input.n)'"]).unwrap();
+        pools += &format!("\nlimits: [{{name: l, key: {key}, max_concurrent: {}", 1 + rng.below(3));
+        if rng.chance(500) {
+            pools += &format!(", rate: {{count: {}, per_seconds: {}}}", 1 + rng.below(5), 1 + rng.below(20));
+        }
+        pools += "}]";
+    }
+    let crew = (0..1 + rng.below(4)).map(|n| {
+        let presence = Presence::new(format!("w{n}")).slots(1 + rng.below(3) as u32);
+        let presence = if rng.chance(300) { presence.by_topic() } else { presence };
+        if rng.chance(300) { presence.pool(if rng.chance(500) { "p" } else { "q" }) } else { presence }
+    });
+    (Some(pools), crew.collect())
 }
 
 /// What the workers do.

@@ -104,7 +104,7 @@ pub(super) async fn at_the_end(plane: &TestPlane, seen: &Seen) -> Vec<String> {
     for state in &states {
         assert_eq!(state.wake(), Wake::Never, "not ended: {state:?}");
     }
-    for prefix in ["outbox/", "hot/", "timers/", "approvals/"] {
+    for prefix in ["outbox/", "hot/", "timers/", "approvals/", "placements/"] {
         let left: Vec<&String> = contents.values.keys().filter(|key| key.starts_with(prefix)).collect();
         assert!(left.is_empty(), "left behind: {left:?}");
     }
@@ -144,6 +144,7 @@ fn check(contents: &Contents) -> Vec<State> {
     let found: BTreeSet<String> = found.difference(&settled).cloned().collect();
     assert_eq!(found, letters, "dead letters are not those of the jobs given up");
     wake_sources(contents, &states);
+    placements(contents, &states);
     indexes(contents, &states);
     questions(contents, &states);
     reasons(&states);
@@ -194,14 +195,18 @@ fn walk(
             }
             // A job that was stopped on request was not given up.
             let stopped = run.step(step.as_str()).unwrap().job.as_ref().unwrap().stop.is_some();
-            if matches!(event, JobEvent::Failed { .. } | JobEvent::Denied { .. } | JobEvent::TimedOut { .. })
-                && !stopped
-            {
+            let gives_up = matches!(
+                event,
+                JobEvent::Failed { .. } | JobEvent::Denied { .. } | JobEvent::TimedOut { .. } | JobEvent::Lost { .. }
+            );
+            if gives_up && !stopped {
                 letters.insert(job);
             }
         }
         // Another try takes it back, and so does an operator, unless the step is to fail.
-        if let RunEvent::StepRetryScheduled { step, .. } | RunEvent::StepSnoozed { step, .. } = &stored.event
+        if let RunEvent::StepRetryScheduled { step, .. }
+        | RunEvent::StepSnoozed { step, .. }
+        | RunEvent::StepRequeued { step, .. } = &stored.event
             && let Some(job) = &run.step(step.as_str()).unwrap().job
         {
             letters.remove(job.id.as_str());
@@ -279,6 +284,7 @@ fn ends_job(event: &JobEvent) -> bool {
             | JobEvent::Failed { .. }
             | JobEvent::Denied { .. }
             | JobEvent::TimedOut { .. }
+            | JobEvent::Lost { .. }
             | JobEvent::Cancelled { .. }
     )
 }
@@ -291,7 +297,8 @@ fn monotone(old: &Job, new: &Job) {
         JobState::Running => 3,
         _ => 4,
     };
-    if old.id == new.id {
+    // A submitted job whose worker is lost begins its next attempt under the same id.
+    if (&old.id, old.attempt) == (&new.id, new.attempt) {
         assert!(rank(old.state) <= rank(new.state), "job `{}` went back", old.id);
         assert!(!old.state.is_terminal() || old.state == new.state, "job `{}` changed after its end", old.id);
     }
@@ -377,6 +384,31 @@ fn wake_sources(contents: &Contents, states: &[State]) {
     assert_eq!(found, expected, "wake sources");
 }
 
+/// Exactly the jobs that wait for a slot, or have one, are on record as that: nothing is lost, and nothing leaks.
+fn placements(contents: &Contents, states: &[State]) {
+    let mut expected: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let mut note = |job: &Job| match job.state {
+        JobState::Scheduled => drop(expected.insert(job.id.to_string(), None)),
+        _ => drop(job.lease().map(|lease| expected.insert(job.id.to_string(), Some(lease.worker.to_string())))),
+    };
+    for state in states {
+        match state {
+            State::Job(record) => note(&record.job),
+            State::Run(run) => {
+                let open =
+                    run.steps().filter(|(_, step)| !step.status.is_terminal() && step.status != StepStatus::Pending);
+                open.filter_map(|(_, step)| step.job.as_deref()).for_each(&mut note);
+            }
+        }
+    }
+    let found = contents.values.iter().filter_map(|(key, entry)| {
+        let record: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
+        let job = key.strip_prefix("placements/")?;
+        Some((job.to_owned(), record["worker"].as_str().map(str::to_owned)))
+    });
+    assert_eq!(found.collect::<BTreeMap<_, _>>(), expected, "slots on record");
+}
+
 /// Every index holds exactly what a walk over all runs puts there, and definitions are pinned exactly as often.
 fn indexes(contents: &Contents, states: &[State]) {
     let mut expected = Vec::new();
@@ -440,8 +472,9 @@ fn reasons(states: &[State]) {
         let named = match run.wake() {
             Wake::Never => of_run.is_empty(),
             Wake::Hot => of_run.iter().any(|cause| {
-                use WaitCause::{Artifact, Bus, Kernel, Pool, Stopping, Worker};
-                matches!(cause, Pool { .. } | Worker { .. } | Stopping { .. } | Kernel { .. } | Bus | Artifact { .. })
+                use WaitCause::{Artifact, Bus, Kernel, Placement, Pool, Stopping, Worker};
+                let is_out = matches!(cause, Placement { .. } | Pool { .. } | Worker { .. } | Stopping { .. });
+                is_out || matches!(cause, Kernel { .. } | Bus | Artifact { .. })
             }),
             // The run's own deadline, or a group's, may come first: then something else is waited for all the same.
             Wake::At(at) => {
@@ -525,7 +558,7 @@ fn nothing_left_that_was_not_decided(plane: &TestPlane, contents: &Contents) {
             contents.fold(&mut run, stored);
             match &stored.event {
                 RunEvent::StepDispatched { step, .. }
-                | RunEvent::StepJob { step, event: JobEvent::Dispatched { .. }, .. } => {
+                | RunEvent::StepJob { step, event: JobEvent::Dispatched { .. } | JobEvent::Handed { .. }, .. } => {
                     dispatched.insert(run.step(step.as_str()).unwrap().job.as_ref().unwrap().id.to_string());
                 }
                 RunEvent::StepNotified { step, .. } => {
@@ -537,7 +570,7 @@ fn nothing_left_that_was_not_decided(plane: &TestPlane, contents: &Contents) {
     }
     for events in contents.jobs.values() {
         let record = JobRecord::replay(events).unwrap();
-        if record.job.dispatched_at.is_some() {
+        if record.job.dispatched_at.is_some() || !record.job.lost.is_empty() {
             dispatched.insert(record.spec.id.to_string());
         }
     }

@@ -8,7 +8,11 @@ use std::{
 
 use coretex_core::{
     job::{JobId, RunId, StepRunId, Topic, WorkflowId},
-    runtime::{JobRequest, MigrationOutcome, MigrationRequest, PlaneError, PlaneErrorKind, RerunRequest, StartRequest},
+    runtime::{
+        JobRequest, MigrationOutcome, MigrationRequest, PlacementCounts, PlaneError, PlaneErrorKind, RerunRequest,
+        StartRequest,
+    },
+    scheduler::Routes,
     testing::{Rng, TestPlane},
     workflow::{Resolution, Run, Workflow},
 };
@@ -54,10 +58,17 @@ pub(super) fn run(seed: u64, talk: bool) -> Trace {
     let mut builder = TestPlane::builder()
         .seed(seed)
         .faults(&faults)
-        .worker("job.>", case::worker(case.worker.clone()))
         .approver("ann", case::person(case.people.clone()))
         .policy(case::policy(case.policy.clone()))
         .job_timeout(Duration::from_secs(90));
+    builder = match &case.pools {
+        None => builder.worker("job.>", case::worker(case.worker.clone())),
+        Some(pools) => builder.routes(Routes::parse("pools.yaml", pools).unwrap()),
+    };
+    let mut rng = case.worker.clone();
+    for presence in &case.crew {
+        builder = builder.worker_as(presence.clone(), "job.>", case::worker(rng.fork()));
+    }
     for workflow in &case.workflows {
         builder = builder.workflow(workflow.to_string());
     }
@@ -78,7 +89,7 @@ pub(super) fn run(seed: u64, talk: bool) -> Trace {
 }
 
 async fn play(plane: &TestPlane, case: &Case, seen: &mut Seen) -> Result<(), PlaneError> {
-    let mut rng = case.story.clone();
+    let (mut rng, mut fate) = (case.story.clone(), case.fate.clone());
     for n in 0..1 + rng.below(3) {
         let workflow = format!("w{}", rng.below(case.workflows.len() as u64));
         let mut request =
@@ -107,7 +118,7 @@ async fn play(plane: &TestPlane, case: &Case, seen: &mut Seen) -> Result<(), Pla
             }
             assert_eq!(plane.start_with(request).await?, run, "a repeat starts nothing new");
         }
-        disturb(plane, &mut rng, seen).await?;
+        disturb(plane, &mut rng, &mut fate, case, seen).await?;
     }
     for n in 0..rng.below(3) {
         let topic = Topic::parse_job(rng.pick(&TOPICS).unwrap())?;
@@ -118,10 +129,10 @@ async fn play(plane: &TestPlane, case: &Case, seen: &mut Seen) -> Result<(), Pla
         }
         plane.ask(async |plane_| plane_.submit_job(plane.principal(), request.clone()).await).await?;
         seen.jobs.insert(id);
-        disturb(plane, &mut rng, seen).await?;
+        disturb(plane, &mut rng, &mut fate, case, seen).await?;
     }
     for _ in 0..rng.below(4) {
-        disturb(plane, &mut rng, seen).await?;
+        disturb(plane, &mut rng, &mut fate, case, seen).await?;
         look(plane, seen).await?;
     }
     for run in seen.runs.clone() {
@@ -143,13 +154,26 @@ async fn play(plane: &TestPlane, case: &Case, seen: &mut Seen) -> Result<(), Pla
     // Whoever still has something to say says it to runs that have ended.
     plane.advance(Duration::from_secs(4_000)).await;
     plane.faults().rest();
+    if plane.plane()?.store().now().await.is_ok() {
+        let left = plane.plane()?.placement_counts();
+        assert_eq!(left, PlacementCounts::default(), "slots are taken by nobody");
+    }
     plane.crash_and_restart().await?;
     plane.advance(Duration::from_secs(10)).await;
     Ok(())
 }
 
 /// Something from outside: time, crashes, cancels, nonsense.
-async fn disturb(plane: &TestPlane, rng: &mut Rng, seen: &mut Seen) -> Result<(), PlaneError> {
+async fn disturb(
+    plane: &TestPlane,
+    rng: &mut Rng,
+    fate: &mut Rng,
+    case: &Case,
+    seen: &mut Seen,
+) -> Result<(), PlaneError> {
+    if !case.crew.is_empty() {
+        befall(plane, fate, case.crew.len() as u64).await?;
+    }
     match rng.below(14) {
         0 => plane.crash_and_restart().await?,
         1 if plane.faults().counts().crashes == 0 => {
@@ -190,6 +214,25 @@ async fn disturb(plane: &TestPlane, rng: &mut Rng, seen: &mut Seen) -> Result<()
         _ => plane.advance(Duration::from_millis(rng.below(60_000))).await,
     }
     checks::while_under_way(plane, seen).await;
+    Ok(())
+}
+
+/// Something happens to one of the workers.
+async fn befall(plane: &TestPlane, fate: &mut Rng, workers: u64) -> Result<(), PlaneError> {
+    let id = format!("w{}", fate.below(workers));
+    match fate.below(8) {
+        0 => plane.freeze_worker(&id),
+        1 => plane.kill_worker(&id),
+        2 => plane.thaw_worker(&id),
+        3 => {
+            plane.kill_worker(&id);
+            plane.settle().await;
+            plane.start_worker(&id).await?;
+        }
+        4 => drop(plane.plane()?.worker_lost(&id, "the dice say so")),
+        5 => plane.plane()?.worker_joined(&id),
+        _ => {}
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use coretex_core::{
     job::{JobId, Priority, Topic},
     policy::{ActorType, JobMeta},
     runtime::{JobRequest, JobView},
+    scheduler::Placement,
     value::Value,
 };
 use jiff::Timestamp;
@@ -53,6 +54,7 @@ pub(super) struct Submission {
     max_output_tokens: i64,
     max_total_tokens: i64,
     deadline_ms: i64,
+    placement: Option<Placement>,
 }
 
 const MAX_PROMPT: usize = 100_000;
@@ -177,6 +179,9 @@ impl Submission {
         if let Ok(milliseconds @ 1..) = u64::try_from(self.deadline_ms) {
             request = request.timeout(Duration::from_millis(milliseconds));
         }
+        if let Some(placement) = self.placement {
+            request = request.placement(placement);
+        }
         Ok(request)
     }
 
@@ -193,7 +198,8 @@ impl Submission {
             && payload == *spec.input
             && self.labels.iter().filter(|(name, _)| *name != "secrets_present").eq(theirs)
             && self.capability == spec.meta.capability.as_deref().unwrap_or_default()
-            && self.requires == spec.meta.requires;
+            && self.requires == spec.meta.requires
+            && self.placement.as_ref() == spec.placement.as_deref();
         if same {
             return Ok(json!({"job_id": spec.id, "trace_id": spec.trace_id}));
         }

@@ -84,10 +84,11 @@ impl Worker {
         let shared = Arc::new(self.shared);
         // Cancels first: one that arrives before its job must not be missed.
         let cancels = listen(&shared, Subscribe::all(subjects::JOB_CANCEL)).await?;
-        let direct_subject = &*shared.subjects.direct;
-        let direct = listen(&shared, Subscribe::group(direct_subject, direct_subject)).await?;
         let entrance: Arc<dyn Sink> =
             Arc::new(Entrance { shared: Arc::downgrade(&shared), runtime: Handle::current() });
+        let direct_subject = &*shared.subjects.direct;
+        let direct = Subscribe::group(direct_subject, direct_subject).sink(Arc::clone(&entrance));
+        let direct = listen(&shared, direct).await?;
         let mut topics = Vec::new();
         for filter in shared.handlers.filters() {
             topics.push(listen(&shared, Subscribe::group(filter.clone(), filter).sink(Arc::clone(&entrance))).await?);

@@ -14,7 +14,7 @@ use crate::extract::CancelReason;
 const DRAINING: &str = "coretex.draining";
 
 pub(crate) fn handshake(shared: &Shared) -> Message {
-    let spoken = ["cancel", "error_codes", "heartbeats", "progress"];
+    let spoken = ["cancel", "direct_dispatch", "error_codes", "heartbeats", "progress"];
     let handshake = Handshake {
         component_id: shared.id.to_string(),
         role: ComponentRole::Worker.into(),

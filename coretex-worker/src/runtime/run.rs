@@ -250,6 +250,14 @@ async fn give_back(job: &Arc<Job>, because: Option<BusError>) {
     count(&shared.counters.given_back);
     shared.registry().forget(job);
     for delivery in job.take_held() {
+        // What was sent to this worker alone reaches nobody else by itself: whoever sent it is told.
+        if because.is_none() && delivery.message.subject == shared.subjects.direct {
+            let message = Answer::stopped(shared).message(shared, &job.asked, shared.clock.now());
+            if shared.bus.try_publish(message).is_ok() {
+                shared.settle(&delivery).await;
+                continue;
+            }
+        }
         shared.give_back(&delivery, because.as_ref()).await;
     }
 }

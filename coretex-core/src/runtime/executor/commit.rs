@@ -11,10 +11,11 @@ use super::{
 use crate::{
     job::JobInput,
     plane::{Input, State, Transition},
+    ports::StoreError,
     runtime::{
         batch,
         keys::AggregateId,
-        outbound,
+        outbound, placement,
         shared::{Shared, Work},
         timers::Arm,
     },
@@ -58,6 +59,10 @@ impl Executor {
         let aggregate = command.aggregate.clone();
         if transition.is_empty() {
             // A timer that fired early, by a clock that was set back since, is set anew.
+            if self.shared.placement.is_on() {
+                let state = self.entries.get(&aggregate).and_then(|entry| entry.state.as_ref());
+                placement::settle_absent(&self.shared, state, &command.work);
+            }
             self.rearm(&aggregate);
             let wake = self.entries.get(&aggregate).and_then(|entry| entry.state.as_ref()).map(State::wake);
             if let (Some(Wake::At(due)), Work::Input(Input::Run(RunInput::Tick) | Input::Job(JobInput::Tick))) =
@@ -67,6 +72,7 @@ impl Executor {
             }
             return self.answer_in_order(command, Ok(()));
         }
+        let seed = if self.shared.placement.is_on() { self.next_seed() } else { 0 };
         let Some(entry) = self.entries.get_mut(&aggregate) else { return };
         let Some(state) = &mut entry.state else { return };
         let head = if begun { 0 } else { state.head() };
@@ -79,12 +85,22 @@ impl Executor {
         if self.shared.options.bus_clients.is_some() {
             transition.effects.extend(transition.records.dead_letters.iter().map(outbound::report_dead_letter));
         }
+        let mut slots = None;
+        if self.shared.placement.is_on() {
+            match placement::answer(&self.shared, &aggregate, state, &mut transition, seed) {
+                Ok(touched) => slots = touched,
+                Err(error) => return self.unwritable(command, error),
+            }
+        }
         let start = match &command.work {
             Work::Start { start, .. } => Some(&**start),
             _ => None,
         };
         match batch::prepare(&aggregate, head, &transition, state, &mut entry.kept, start, &mut self.scratch) {
-            Ok(prepared) => {
+            Ok(mut prepared) => {
+                if let Some(slots) = &mut slots {
+                    std::mem::take(&mut slots.ops).into_iter().for_each(|op| prepared.batch.push(op));
+                }
                 self.members.push(aggregate.clone());
                 self.batches.push(prepared.batch);
                 self.under_way += 1;
@@ -96,28 +112,37 @@ impl Executor {
                     arm: prepared.arm,
                     gate: prepared.gate,
                     schedule: prepared.schedule,
+                    slots,
                     answer: Ok(()),
                 });
                 rearm(&mut self.timers, &self.shared, &aggregate, entry);
             }
             Err(error) => {
-                // The state was changed in memory only: forget it, so that the next input finds what is stored.
-                // The work that waits for its predecessors keeps its place in front.
-                entry.state = None;
-                entry.refused = Some(error);
-                if entry.pending.iter().all(|pending| !pending.sent) {
-                    entry.redo.extend(entry.pending.drain(..).map(|pending| pending.command));
-                    entry.blamed = entry.redo.len();
-                    entry.redo.push(command);
-                    entry.phase = Phase::Draining;
-                    self.drained(&aggregate);
-                } else {
-                    // Batches before it are on their way: decided again when they are done, and refused then.
-                    entry.refused = None;
-                    entry.phase = Phase::Draining;
-                    entry.pending.push_back(Pending::without_batch(command, Ok(())));
+                if let Some(slots) = slots {
+                    placement::refused(&self.shared, &slots);
                 }
+                self.unwritable(command, error);
             }
+        }
+    }
+
+    /// What was decided cannot be written. The state was changed in memory only: it is forgotten, so that the next input
+    /// finds what is stored. The work that waits for its predecessors keeps its place in front.
+    fn unwritable(&mut self, command: Command, error: StoreError) {
+        let aggregate = command.aggregate.clone();
+        let Some(entry) = self.entries.get_mut(&aggregate) else { return };
+        entry.state = None;
+        entry.phase = Phase::Draining;
+        if entry.pending.iter().all(|pending| !pending.sent) {
+            entry.refused = Some(error);
+            entry.redo.extend(entry.pending.drain(..).map(|pending| pending.command));
+            entry.blamed = entry.redo.len();
+            entry.redo.push(command);
+            self.drained(&aggregate);
+        } else {
+            // Batches before it are on their way: decided again when they are done, and refused then.
+            entry.refused = None;
+            entry.pending.push_back(Pending::without_batch(command, Ok(())));
         }
     }
 

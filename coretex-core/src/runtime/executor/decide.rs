@@ -12,7 +12,7 @@ use crate::{
         PlaneError,
         error::PlaneErrorKind,
         keys::AggregateId,
-        outputs, repeat,
+        outputs, placement, repeat,
         shared::{Reply, Work},
     },
     workflow::{self, Run, StartRun},
@@ -84,7 +84,10 @@ impl Executor {
                 return self.answer_in_order(command, Err(Rejected::Mismatch.into()));
             }
             (Some(state), Work::Recover) => {
-                let effects = state.outstanding(&facts);
+                let mut effects = state.outstanding(&facts);
+                if self.shared.placement.is_on() {
+                    effects = placement::resume(&self.shared, state, effects);
+                }
                 self.rearm(&aggregate);
                 return self.enqueue_effects(command, effects);
             }
@@ -135,6 +138,9 @@ impl Executor {
 
     pub(super) fn answer_absent(&mut self, command: Command) {
         let aggregate = command.aggregate.clone();
+        if self.shared.placement.is_on() {
+            placement::settle_absent(&self.shared, None, &command.work);
+        }
         let what = match aggregate {
             AggregateId::Run(_) => "run",
             AggregateId::Job(_) => "job",

@@ -7,9 +7,10 @@ use tokio::sync::oneshot;
 
 use super::Command;
 use crate::{
+    job::JobId,
     plane::State,
     ports::{Key, StoreError},
-    runtime::{PlaneError, batch::Kept, keys::Gate},
+    runtime::{PlaneError, batch::Kept, keys::Gate, placement::Touched},
     workflow::{Run, RunEffect},
 };
 
@@ -26,6 +27,8 @@ pub(super) struct Pending {
     pub(super) gate: Option<Gate>,
     /// A schedule to look at, because a run of it ended.
     pub(super) schedule: Option<Key>,
+    /// What it did to slots.
+    pub(super) slots: Option<Box<Touched>>,
     pub(super) answer: Result<(), PlaneError>,
 }
 
@@ -40,6 +43,7 @@ impl Pending {
             arm: None,
             gate: None,
             schedule: None,
+            slots: None,
             answer,
         }
     }
@@ -76,6 +80,8 @@ pub(super) struct Entry {
     pub(super) counted: usize,
     /// A batch may have been applied whose effects did not run.
     pub(super) unsure: bool,
+    /// Jobs that may have ended with it.
+    pub(super) in_doubt: Vec<JobId>,
     pub(super) timer: Option<Timestamp>,
     pub(super) waiters: Vec<oneshot::Sender<Result<Arc<Run>, PlaneError>>>,
     pub(super) stamp: u64,
@@ -94,6 +100,7 @@ impl Entry {
             blamed: 0,
             counted: 0,
             unsure: false,
+            in_doubt: Vec::new(),
             timer: None,
             waiters: Vec::new(),
             stamp: 0,

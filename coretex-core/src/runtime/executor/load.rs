@@ -11,7 +11,7 @@ use crate::{
         concurrency, keepers,
         keys::AggregateId,
         load::Loaded,
-        outbound, repeat, schedules,
+        outbound, placement, repeat, schedules,
         shared::{Reply, Work},
         timers::Arm,
     },
@@ -44,6 +44,9 @@ impl Executor {
             }
         }
         entry.phase = Phase::Ready;
+        if !entry.in_doubt.is_empty() {
+            placement::settle_doubts(&self.shared, entry.state.as_ref(), std::mem::take(&mut entry.in_doubt));
+        }
         let policy = self.shared.policy.snapshot();
         let unsure = std::mem::take(&mut entry.unsure);
         match entry.state.as_ref().map(State::wake) {

@@ -10,6 +10,7 @@ use crate::{
     runtime::{
         concurrency,
         keys::{self, AggregateId},
+        placement,
         shared::{Reply, Work},
     },
     workflow::RunInput,
@@ -41,6 +42,12 @@ impl Executor {
         // The first refusal says why; the later ones only follow from it.
         entry.refused.get_or_insert(error);
         if let Some(pending) = entry.pending.pop_front() {
+            if let Some(slots) = &pending.slots {
+                placement::refused(&self.shared, slots);
+                if entry.unsure {
+                    entry.in_doubt.extend(slots.ended());
+                }
+            }
             entry.redo.push(pending.command);
         }
         self.drained(aggregate);

@@ -8,7 +8,9 @@ use super::{
 };
 use crate::{
     plane::State,
-    runtime::{PlaneError, concurrency, keepers, keys::AggregateId, outbound::Actions, shared::Work, timers::Arm},
+    runtime::{
+        PlaneError, concurrency, keepers, keys::AggregateId, outbound::Actions, placement, shared::Work, timers::Arm,
+    },
     workflow::{Run, RunEffect, Wake},
 };
 
@@ -85,6 +87,9 @@ impl Executor {
                 if !actions.is_empty() {
                     outgoing.push_back((actions, shared.clock.busy()));
                 }
+            }
+            if let Some(slots) = pending.slots {
+                placement::durable(shared, *slots);
             }
             answer(pending.command.reply, pending.answer, aggregate);
             match entry.phase {

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{job::JobSpec, scheduler::hash::hash_text};
+use crate::{
+    job::{JobSpec, Priority},
+    scheduler::hash::hash_text,
+};
 
 /// Most that a job can weigh in fair sharing.
 pub const MAX_COST: u32 = 16;
@@ -41,9 +44,61 @@ pub struct Placement {
     /// What the strategy `sticky` keeps on one worker; the tenant unless told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sticky_key: Option<String>,
+    /// How urgent it is; what its run or request says unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+}
+
+/// Most entries of a list or map in a placement.
+const MOST_ENTRIES: usize = 32;
+/// Longest text in a placement, in bytes.
+const LONGEST_TEXT: usize = 256;
+
+/// A field of a placement that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`placement.{field}`: {message}")]
+pub struct PlacementError {
+    /// The field.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub message: String,
 }
 
 impl Placement {
+    /// Judges its sizes: at most 32 entries in a list or map, and texts of 1 to 256 bytes.
+    ///
+    /// # Errors
+    /// [`PlacementError`] with the first field that cannot be used.
+    pub fn check(&self) -> Result<(), PlacementError> {
+        let keys: Vec<&String> = self.selector.keys().collect();
+        let fields: [(&'static str, Vec<&str>); 8] = [
+            ("selector", keys.iter().map(|key| key.as_str()).collect()),
+            ("capabilities", self.capabilities.iter().map(String::as_str).collect()),
+            ("affinity", self.affinity.iter().map(String::as_str).collect()),
+            ("anti_affinity", self.anti_affinity.iter().map(String::as_str).collect()),
+            ("region", self.region.as_deref().into_iter().collect()),
+            ("preferred_pool", self.preferred_pool.as_deref().into_iter().collect()),
+            ("preferred_worker_id", self.preferred_worker_id.as_deref().into_iter().collect()),
+            ("sticky_key", self.sticky_key.as_deref().into_iter().collect()),
+        ];
+        for (field, texts) in fields {
+            if texts.len() > MOST_ENTRIES {
+                let message = format!("{} entries are more than {MOST_ENTRIES}", texts.len());
+                return Err(PlacementError { field, message });
+            }
+            if texts.iter().any(|text| text.trim().is_empty() || text.len() > LONGEST_TEXT) {
+                return Err(PlacementError { field, message: format!("a text has 1 to {LONGEST_TEXT} bytes") });
+            }
+        }
+        match self.selector.values().find(|value| value.len() > LONGEST_TEXT) {
+            Some(_) => {
+                let message = format!("a value has at most {LONGEST_TEXT} bytes");
+                Err(PlacementError { field: "selector", message })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// What the established labels `preferred_pool` and `preferred_worker_id` say; no other label is looked at.
     #[must_use]
     pub fn from_labels(labels: &BTreeMap<String, String>) -> Self {
@@ -72,10 +127,13 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// What `job` asks, placed as its established labels say.
+    /// What `job` asks, placed as its placement says, or else its established labels.
     #[must_use]
     pub fn of(job: Arc<JobSpec>) -> Self {
-        let placement = Placement::from_labels(&job.labels);
+        let placement = match &job.placement {
+            Some(placement) => Placement::clone(placement),
+            None => Placement::from_labels(&job.labels),
+        };
         Self::placed(job, placement)
     }
 

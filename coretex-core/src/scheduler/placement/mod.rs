@@ -14,7 +14,7 @@ mod strategy;
 
 pub(crate) use self::fit::fit;
 pub use self::{
-    ask::{Ask, MAX_COST, Placement},
+    ask::{Ask, MAX_COST, Placement, PlacementError},
     explain::{Explanation, Passed, Verdict},
     fit::Misfit,
     latency::{Estimate, Latencies, Predicted},

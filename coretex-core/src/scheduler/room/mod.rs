@@ -2,6 +2,7 @@
 //! the time and the seed are arguments, and what follows is returned.
 
 mod insight;
+mod leases;
 mod pool;
 mod pump;
 mod refusal;

@@ -18,6 +18,7 @@ impl Scheduler {
             return false;
         }
         let Some(worker) = self.fleet.enter(worker) else { return false };
+        self.fleet.expect(worker, now);
         let index = self.pool_index(&pool.into());
         let ask = Arc::new(ask);
         let routes = self.routes.clone();

@@ -46,6 +46,12 @@ pub struct Rate {
 }
 
 impl LimitRule {
+    /// Whether its key reads the input of a job.
+    #[must_use]
+    pub fn reads_input(&self) -> bool {
+        self.key.references().roots().any(|root| root == "input")
+    }
+
     /// The key of `job`; `None` when the rule does not count it: another topic, or the expression has no value.
     #[must_use]
     pub fn key_of(&self, job: &JobSpec) -> Option<String> {

@@ -233,7 +233,20 @@ impl Routes {
 
     /// The pools mapped to a topic, whatever they offer.
     pub(crate) fn mapped(&self, topic: &str) -> Vec<Arc<str>> {
-        self.topics.get(topic).into_iter().flat_map(|offers| offers.iter()).map(|offer| offer.name.clone()).collect()
+        if !topic.contains(['*', '>']) {
+            let offers = self.topics.get(topic).into_iter().flat_map(|offers| offers.iter());
+            return offers.map(|offer| offer.name.clone()).collect();
+        }
+        // A worker for a pattern of topics serves every pool that some of them are mapped to.
+        let mut pools: Vec<Arc<str>> = Vec::new();
+        for (_, shares) in self.document.topics.iter().filter(|(mapped, _)| pattern::overlap(topic, mapped)) {
+            for share in shares {
+                if !pools.contains(&share.pool) {
+                    pools.push(share.pool.clone());
+                }
+            }
+        }
+        pools
     }
 
     /// Every pool that the document names.

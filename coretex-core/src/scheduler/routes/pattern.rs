@@ -85,6 +85,18 @@ impl<T> Node<T> {
     }
 }
 
+/// Whether some topic matches both patterns.
+pub(crate) fn overlap(a: &str, b: &str) -> bool {
+    let (mut a, mut b) = (a.split('.'), b.split('.'));
+    loop {
+        match (a.next(), b.next()) {
+            (Some(">"), Some(_)) | (Some(_), Some(">")) | (None, None) => return true,
+            (Some(x), Some(y)) if x == y || x == "*" || y == "*" => {}
+            _ => return false,
+        }
+    }
+}
+
 /// Judges a topic or a pattern of topics as configuration may name them.
 pub(crate) fn check(pattern: &str) -> Result<SubjectFilter, String> {
     let filter = SubjectFilter::new(pattern).map_err(|error: SubjectError| error.to_string())?;

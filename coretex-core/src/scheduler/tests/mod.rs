@@ -46,6 +46,7 @@ fn job(id: &str) -> Job {
         item: None,
         index: None,
         timeout: None,
+        placement: None,
         input: Arc::default(),
     };
     Job { spec, placement: Placement::default() }

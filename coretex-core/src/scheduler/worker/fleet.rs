@@ -159,6 +159,13 @@ impl Fleet {
         Some(index)
     }
 
+    /// Gives a worker that nobody has heard of the time to speak.
+    pub(crate) fn expect(&mut self, index: WorkerIndex, now: i64) {
+        if let Some(worker) = self.workers.get_mut(index).and_then(Option::as_mut) {
+            worker.expected_at = worker.expected_at.max(now);
+        }
+    }
+
     pub(crate) fn take(
         &mut self,
         index: WorkerIndex,
@@ -239,7 +246,7 @@ impl Fleet {
         let mut gone = Vec::new();
         for index in 0..self.workers.len() {
             let Some(worker) = self.at(index) else { continue };
-            let silent = now.saturating_sub(worker.seen_at) > longest;
+            let silent = now.saturating_sub(worker.seen_at.max(worker.expected_at)) > longest;
             if silent && worker.leased == 0 {
                 gone.push(index);
                 let id = worker.id.clone();

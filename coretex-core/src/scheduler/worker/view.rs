@@ -11,6 +11,9 @@ use crate::protocol::{Handshake, Heartbeat};
 /// Adapters that a worker is taken to hold: the last ones it was sent jobs for.
 const ADAPTERS: usize = 8;
 
+/// Label of the heartbeats of a worker that takes no more jobs.
+const DRAINING: &str = "coretex.draining";
+
 /// Loads in percent, 0 to 100.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Load {
@@ -97,8 +100,14 @@ pub struct WorkerView {
     pub seen_at: i64,
     /// Its circuit breaker.
     pub breaker: Breaker,
+    /// Whether it says when it begins a job, as its handshake says (`progress`).
+    pub announces: bool,
     pub(super) draining: bool,
+    /// It says itself that it takes no more jobs.
+    pub(super) leaving: bool,
     pub(super) gone: bool,
+    /// Since when it is expected to speak, of a worker that a lease from before names.
+    pub(super) expected_at: i64,
     /// Jobs under a lease here.
     pub(super) leased: u32,
     /// Jobs that it works on for somebody else.
@@ -128,8 +137,11 @@ impl WorkerView {
             price: Price::default(),
             seen_at: i64::MIN,
             breaker: Breaker::default(),
+            announces: false,
             draining: false,
+            leaving: false,
             gone: false,
+            expected_at: i64::MIN,
             leased: 0,
             foreign: 0,
             excess: 0,
@@ -158,6 +170,7 @@ impl WorkerView {
         }
         if self.labels != beat.labels {
             self.labels.clone_from(&beat.labels);
+            self.leaving = self.labels.get(DRAINING).is_some_and(|text| text == "true");
             let price = |key: &str| {
                 let price = self.labels.get(key).and_then(|text| text.trim().parse::<f64>().ok());
                 price.filter(|price| price.is_finite() && *price >= 0.0).unwrap_or(0.0)
@@ -173,21 +186,33 @@ impl WorkerView {
     pub(super) fn introduce(&mut self, handshake: &Handshake, now: i64) {
         self.seen_at = now;
         set(&mut self.version, &handshake.sdk_version);
-        self.direct = handshake.capabilities.get("direct_dispatch").copied().unwrap_or(false);
+        let speaks = |name: &str| handshake.capabilities.get(name).copied().unwrap_or(false);
+        (self.direct, self.announces) = (speaks("direct_dispatch"), speaks("progress"));
         self.topics = handshake.ready_topics.iter().cloned().collect();
     }
 
     /// Whether and why it gets jobs, or not.
     #[must_use]
     pub fn state(&self, now: i64, rules: &FleetRules) -> WorkerState {
-        let silent = now.saturating_sub(self.seen_at) > rules.silence();
+        let silent = now > self.silent_at(rules);
         match self.breaker.state(now) {
             _ if silent || self.gone => WorkerState::Missing,
             BreakerState::Open { .. } => WorkerState::Quarantined,
-            _ if self.draining => WorkerState::Draining,
+            _ if self.draining || self.leaving => WorkerState::Draining,
             BreakerState::HalfOpen { .. } if !self.breaker.admits(now, &rules.breaker) => WorkerState::Quarantined,
             _ => WorkerState::Live,
         }
+    }
+
+    /// When it counts as missing unless it is heard of, in microseconds: after this moment.
+    pub(crate) fn silent_at(&self, rules: &FleetRules) -> i64 {
+        self.seen_at.max(self.expected_at).saturating_add(rules.silence())
+    }
+
+    /// Whether it said goodbye, or its connection is gone.
+    #[must_use]
+    pub const fn has_left(&self) -> bool {
+        self.gone
     }
 
     /// Jobs that it works on, of ours and of others.

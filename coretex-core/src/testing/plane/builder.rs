@@ -11,6 +11,7 @@ use super::{
     TestPlane,
     people::Approver,
     policy::Replaceable,
+    presence::{Presence, Pulse, Shown},
     script::{ApproverScript, Hidden, WorkerScript},
     workers::Worker,
 };
@@ -84,10 +85,15 @@ impl TestPlaneBuilder {
 
     /// Lets a worker serve `topic` (or a filter such as `job.>`) by `script`: a [`Reply`](super::Reply), a list of
     /// them by attempt, or a function of the job. Workers of the same topic share its jobs.
-    pub fn worker(mut self, topic: impl Into<String>, script: impl WorkerScript) -> Self {
-        let id = format!("worker-{}", self.workers.len() + 1);
+    pub fn worker(self, topic: impl Into<String>, script: impl WorkerScript) -> Self {
+        let presence = Presence::new(format!("worker-{}", self.workers.len() + 1));
+        self.worker_as(presence, topic, script)
+    }
+
+    /// As [`worker`](Self::worker), for one that says this of itself.
+    pub fn worker_as(mut self, presence: Presence, topic: impl Into<String>, script: impl WorkerScript) -> Self {
         let script = Arc::new(Mutex::new(Hidden(Box::new(script) as Box<dyn WorkerScript>)));
-        self.workers.push(Worker { id, topic: topic.into(), script });
+        self.workers.push(Worker { presence, heart: Shown::new(Pulse::Awake), topic: topic.into(), script });
         self
     }
 
@@ -168,6 +174,7 @@ impl TestPlaneBuilder {
             options: self.options,
             principal: self.principal,
             published: Arc::default(),
+            beats: Shown::new(false),
             current: Mutex::new(None),
         };
         plane.open().await?;

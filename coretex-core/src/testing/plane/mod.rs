@@ -40,6 +40,7 @@
 mod builder;
 mod people;
 mod policy;
+mod presence;
 mod script;
 mod workers;
 
@@ -56,9 +57,15 @@ use tokio::task::JoinSet;
 
 pub use builder::TestPlaneBuilder;
 pub use policy::{FnPolicy, policy_fn};
+pub use presence::Presence;
 pub use script::{ApproverScript, Reply, Say, ScriptedJob, WorkerScript};
 
-use self::{people::Approver, policy::Replaceable, workers::Worker};
+use self::{
+    people::Approver,
+    policy::Replaceable,
+    presence::{Pulse, Shown},
+    workers::Worker,
+};
 use super::{
     VirtualClock,
     faults::{Faults, FaultyBus, FaultyStore},
@@ -94,6 +101,8 @@ pub struct TestPlane {
     options: Options,
     principal: Principal,
     published: Arc<Mutex<Vec<Message>>>,
+    /// Whether workers say that they are there.
+    beats: Arc<Shown<bool>>,
     current: Mutex<Option<Life>>,
 }
 
@@ -103,8 +112,10 @@ struct Life {
     plane: ControlPlane,
     store: FaultyStore,
     bus: Arc<dyn Bus>,
+    /// The bus, as workers and people see it.
+    faulty: Arc<dyn Bus>,
     /// Scripted workers and people.
-    _others: JoinSet<()>,
+    others: JoinSet<()>,
 }
 
 impl TestPlane {
@@ -163,7 +174,44 @@ impl TestPlane {
     /// When the last restart failed.
     pub fn set_routes(&self, routes: Routes) -> Result<(), PlaneError> {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&routes);
+        self.beats.set(!routes.is_open());
         self.plane()?.set_routes(routes);
+        Ok(())
+    }
+
+    /// Stops the process of a worker where it is, as `SIGSTOP` does: it says nothing until
+    /// [`thaw_worker`](Self::thaw_worker).
+    pub fn freeze_worker(&self, id: &str) {
+        self.set_pulse(id, Pulse::Frozen);
+    }
+
+    /// Lets a frozen worker go on where it was.
+    pub fn thaw_worker(&self, id: &str) {
+        self.set_pulse(id, Pulse::Awake);
+    }
+
+    /// Ends a worker, with what it has in hand.
+    pub fn kill_worker(&self, id: &str) {
+        self.set_pulse(id, Pulse::Dead);
+    }
+
+    fn set_pulse(&self, id: &str, pulse: Pulse) {
+        self.workers.iter().filter(|worker| worker.presence.id == id).for_each(|worker| worker.heart.set(pulse));
+    }
+
+    /// Starts a worker that was killed anew. After a crash all of them are there again.
+    ///
+    /// # Errors
+    /// When the last restart failed, or the bus is closed.
+    pub async fn start_worker(&self, id: &str) -> Result<(), PlaneError> {
+        let bus = self.current.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|life| life.faulty.clone());
+        let Some(bus) = bus else { return Err(PlaneError::new(PlaneErrorKind::Closed, "plane_closed", "no plane")) };
+        for worker in self.workers.iter().filter(|worker| worker.presence.id == id) {
+            let works = worker.connect(bus.clone(), Arc::new(self.clock.clone()), self.beats.clone()).await?;
+            if let Some(life) = self.current.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                life.others.spawn(works);
+            }
+        }
         Ok(())
     }
 
@@ -365,7 +413,10 @@ impl TestPlane {
     /// Every job handed to the bus so far, repeats included, in order.
     #[must_use]
     pub fn dispatched(&self) -> Vec<JobRequest> {
-        self.published("job.>").iter().filter_map(|message| message.packet.job_request().cloned()).collect()
+        let to_workers =
+            |message: &&Message| ["job.", "worker."].iter().any(|start| message.subject.starts_with(start));
+        let messages = self.published(">");
+        messages.iter().filter(to_workers).filter_map(|message| message.packet.job_request().cloned()).collect()
     }
 
     fn life(&self) -> Result<(ControlPlane, FaultyStore), PlaneError> {
@@ -403,16 +454,17 @@ impl TestPlane {
         let faulty: Arc<dyn Bus> = Arc::new(faulty);
         let mut others = JoinSet::new();
         for worker in &self.workers {
-            others.spawn(worker.connect(faulty.clone(), clock.clone()).await?);
+            others.spawn(worker.connect(faulty.clone(), clock.clone(), self.beats.clone()).await?);
         }
+        self.beats.set(false);
         let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let start = ControlPlane::builder_shared(self.policy.clone())
             .store(Arc::new(store.clone()))
-            .bus(faulty)
+            .bus(faulty.clone())
             .blobs(self.blobs.clone())
             .clock(clock.clone())
             .ids(self.ids.clone())
-            .routes(routes)
+            .routes(routes.clone())
             .options(self.options.clone())
             .start();
         let plane = match select(pin!(start), pin!(store.crashed())).await {
@@ -421,10 +473,11 @@ impl TestPlane {
                 return Err(PlaneError::new(PlaneErrorKind::Closed, "plane_closed", "the store has crashed"));
             }
         };
+        self.beats.set(!routes.is_open());
         for approver in &self.approvers {
             others.spawn(approver.connect(plane.clone(), self.store.clone(), clock.clone()).await?);
         }
-        Ok(Life { plane, store, bus, _others: others })
+        Ok(Life { plane, store, bus, faulty, others })
     }
 }
 

@@ -2,13 +2,18 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use futures::future::{join3, select};
 use tokio::{sync::oneshot, task::JoinSet};
 
-use super::script::{Hidden, Reply, ScriptedJob, WorkerScript};
+use super::{
+    presence::{BEAT, Heart, Presence, Pulse, Shown},
+    script::{Hidden, Reply, ScriptedJob, WorkerScript},
+};
 use crate::{
     ports::{Bus, BusError, Busy, Clock, Message, Payload, Subscribe, Subscription},
     protocol::{self, BusPacket, JobProgress, JobResult, JobStatus, subjects},
@@ -22,7 +27,8 @@ pub(super) type SharedScript = Arc<Mutex<Hidden<dyn WorkerScript>>>;
 /// A worker for one topic, or a filter of topics.
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
-    pub(super) id: String,
+    pub(super) presence: Presence,
+    pub(super) heart: Heart,
     pub(super) topic: String,
     pub(super) script: SharedScript,
 }
@@ -33,37 +39,64 @@ struct Desk {
     id: Arc<str>,
     bus: Arc<dyn Bus>,
     clock: Arc<dyn Clock>,
+    heart: Heart,
     /// Jobs that are worked on until they are cancelled.
     stoppable: Arc<Mutex<HashMap<String, oneshot::Sender<()>>>>,
 }
 
 impl Worker {
-    /// Subscribes; the future works until the bus is closed.
+    /// Subscribes; the future works until the bus is closed or the worker dies. It says that it is there while `beats` is
+    /// true.
     pub(super) async fn connect(
         &self,
         bus: Arc<dyn Bus>,
         clock: Arc<dyn Clock>,
+        beats: Arc<Shown<bool>>,
     ) -> Result<impl Future<Output = ()> + Send + 'static, BusError> {
+        self.heart.set(Pulse::Awake);
         let jobs = bus.subscribe(Subscribe::group(self.topic.as_str(), GROUP)).await?;
+        let own = format!("worker.{}.jobs", self.presence.id);
+        let direct = bus.subscribe(Subscribe::group(own.as_str(), own.as_str())).await?;
         let cancels = bus.subscribe(Subscribe::all(subjects::JOB_CANCEL)).await?;
-        let desk = Desk { id: self.id.as_str().into(), bus, clock, stoppable: Arc::default() };
-        Ok(work(desk, self.script.clone(), jobs, cancels))
+        let (id, heart) = (self.presence.id.as_str().into(), self.heart.clone());
+        let desk = Desk { id, bus, clock, heart: heart.clone(), stoppable: Arc::default() };
+        let says = beat(desk.clone(), self.presence.clone(), self.topic.clone(), beats);
+        let script = self.script.clone();
+        Ok(async move {
+            let works =
+                join3(work(desk.clone(), script.clone(), jobs, Some(cancels)), work(desk, script, direct, None), says);
+            select(pin!(works), pin!(heart.is(Pulse::Dead))).await;
+        })
     }
 }
 
-async fn work(desk: Desk, script: SharedScript, mut jobs: Box<dyn Subscription>, mut cancels: Box<dyn Subscription>) {
-    let mut tasks = JoinSet::new();
-    let stoppable = desk.stoppable.clone();
-    tasks.spawn(async move {
-        while let Some(delivery) = cancels.next().await {
-            let Some(cancel) = delivery.message.packet.job_cancel() else { continue };
-            let stop = stoppable.lock().unwrap_or_else(PoisonError::into_inner).remove(&cancel.job_id);
-            if let Some(stop) = stop {
-                // A job that has ended meanwhile does not mind.
-                let _ended = stop.send(());
-            }
+/// Says that the worker is there, while that is asked for.
+async fn beat(desk: Desk, presence: Presence, topic: String, beats: Arc<Shown<bool>>) {
+    loop {
+        beats.is(true).await;
+        // A handshake may be lost, so it is repeated.
+        for payload in [protocol::Payload::from(presence.handshake(&topic)), presence.heartbeat().into()] {
+            let subject = match payload {
+                protocol::Payload::Handshake(_) => subjects::HANDSHAKE,
+                _ => subjects::HEARTBEAT,
+            };
+            let packet = BusPacket::new(&*desk.id, &*desk.id, desk.clock.now(), payload);
+            desk.send(Message::new(subject, packet)).await;
         }
-    });
+        desk.sleep(BEAT).await;
+    }
+}
+
+async fn work(
+    desk: Desk,
+    script: SharedScript,
+    mut jobs: Box<dyn Subscription>,
+    cancels: Option<Box<dyn Subscription>>,
+) {
+    let mut tasks = JoinSet::new();
+    if let Some(cancels) = cancels {
+        tasks.spawn(hear_cancels(desk.clone(), cancels));
+    }
     while let Some(delivery) = jobs.next().await {
         while tasks.try_join_next().is_some() {}
         let Some(request) = delivery.message.packet.job_request() else {
@@ -77,12 +110,37 @@ async fn work(desk: Desk, script: SharedScript, mut jobs: Box<dyn Subscription>,
             delivery: delivery.attempt,
             request: request.clone(),
         };
-        let reply = script.lock().unwrap_or_else(PoisonError::into_inner).0.reply(&job);
-        // Jobs in the queue and in hand hold virtual time, and any answer may have to wait: for its time, or for room.
+        // Jobs in the queue and in hand hold virtual time, and any answer may have to wait: for its time, for room, or until
+        // the worker goes on.
         delivery.ack_now();
         let desk = desk.clone();
-        let busy = desk.clock.busy();
-        tasks.spawn(async move { desk.act(&job, reply, busy).await });
+        if desk.heart.get() == Pulse::Awake {
+            let reply = script.lock().unwrap_or_else(PoisonError::into_inner).0.reply(&job);
+            let busy = desk.clock.busy();
+            tasks.spawn(async move { desk.act(&job, reply, busy).await });
+        } else {
+            let script = script.clone();
+            tasks.spawn(async move {
+                desk.heart.is(Pulse::Awake).await;
+                let busy = desk.clock.busy();
+                let reply = script.lock().unwrap_or_else(PoisonError::into_inner).0.reply(&job);
+                desk.act(&job, reply, busy).await;
+            });
+        }
+    }
+}
+
+async fn hear_cancels(desk: Desk, mut cancels: Box<dyn Subscription>) {
+    while let Some(delivery) = cancels.next().await {
+        let Some(cancel) = delivery.message.packet.job_cancel().cloned() else { continue };
+        // What a frozen worker has not read must not hold the time.
+        drop(delivery);
+        desk.heart.is(Pulse::Awake).await;
+        let stop = desk.stoppable.lock().unwrap_or_else(PoisonError::into_inner).remove(&cancel.job_id);
+        if let Some(stop) = stop {
+            // A job that has ended meanwhile does not mind.
+            let _ended = stop.send(());
+        }
     }
 }
 
@@ -204,6 +262,7 @@ impl Desk {
 
     /// Publishes, again and again while the bus is full.
     async fn send(&self, message: Message) {
+        self.heart.is(Pulse::Awake).await;
         while let Err(error) = self.bus.publish(message.clone()).await {
             if !error.is_retryable() {
                 return;

@@ -9,6 +9,7 @@ use crate::{
         StepRunId, Topic, codes,
     },
     policy::{JobMeta, Labels},
+    scheduler::Placement,
     value::Value,
     workflow::{
         RunEvent, Step, StepKind, StepRun, StepStatus, WaitsFor, Workflow,
@@ -81,7 +82,10 @@ impl Machine<'_> {
                     step: id.to_string(),
                 }),
                 // An older attempt, or a step that does not exist: it cannot change anything any more.
-                _ => Ok(()),
+                _ => {
+                    self.take_late(slot, id, &input);
+                    Ok(())
+                }
             };
         };
         let status = self.status(slot);
@@ -109,6 +113,7 @@ impl Machine<'_> {
             self.close(job.id.to_string());
         }
         self.records.opened.extend(moves.opened.map(|request| *request));
+        let is_lost = matches!(moves.events.last(), Some(JobEvent::Lost { .. }));
         for event in moves.events {
             match event {
                 JobEvent::Succeeded { worker, execution_ms, output, unfenced: false } => {
@@ -128,6 +133,9 @@ impl Machine<'_> {
                 let stopped = job.stop.is_some();
                 let Some(attempt) = Attempt::of(&self.draft, slot) else { return };
                 let letter = DeadLetter::of(job, before, attempt.spec(), self.facts.now);
+                if is_lost && self.requeue(slot, &letter.failure) {
+                    return;
+                }
                 self.fail_job(slot, letter, stopped);
             }
             _ => {}
@@ -235,6 +243,7 @@ pub(super) struct Attempt<'a> {
     meta: &'a Arc<JobMeta>,
     labels: &'a Arc<BTreeMap<String, String>>,
     adapter: Option<&'a Arc<str>>,
+    placement: Option<&'a Arc<Placement>>,
     info: &'a RunInfo,
     run_id: StepRunId,
     state: &'a StepRun,
@@ -274,7 +283,7 @@ impl<'a> Attempt<'a> {
     ) -> Option<Self> {
         let workflow = state.workflow();
         let (step, scope) = workflow.at(step_run.position())?;
-        let StepKind::Job { topic, meta, labels, adapter, .. } = &step.kind else { return None };
+        let StepKind::Job { topic, meta, labels, adapter, placement, .. } = &step.kind else { return None };
         let around = RunScope { state, block: step_run.block as usize };
         let info = state.core().info.as_deref()?;
         let run_id = fold::run_id(state, slot)?;
@@ -286,6 +295,7 @@ impl<'a> Attempt<'a> {
             meta,
             labels,
             adapter: adapter.as_ref(),
+            placement: placement.as_ref(),
             info,
             run_id,
             state: step_run,
@@ -316,7 +326,7 @@ impl SpecSource for Attempt<'_> {
             principal: self.info.principal.clone(),
             meta: self.meta.clone(),
             labels: labels(self.info, self.labels),
-            priority: self.info.priority,
+            priority: self.placement.and_then(|placement| placement.priority).unwrap_or(self.info.priority),
             memory_id: self.info.memory_id.clone(),
             adapter_id: self.adapter.cloned(),
             trace_id: self.info.id.shared(),
@@ -326,6 +336,7 @@ impl SpecSource for Attempt<'_> {
             item: self.item.clone(),
             index: self.index,
             timeout: self.step.timeout,
+            placement: self.placement.cloned(),
             input: match self.input {
                 Some(input) => input.clone(),
                 None if self.has_input_in_log => Arc::default(),

@@ -65,7 +65,9 @@ impl Machine<'_> {
     /// The job as policy would see it.
     fn job_to_ask_about(&self, slot: usize, input: Option<Arc<Value>>) -> Option<JobSpec> {
         let step = self.step(slot)?;
-        let crate::workflow::StepKind::Job { topic, meta, labels, adapter, .. } = &step.kind else { return None };
+        let crate::workflow::StepKind::Job { topic, meta, labels, adapter, placement, .. } = &step.kind else {
+            return None;
+        };
         let info = self.draft.core().info.as_deref()?;
         let run_id = self.draft.run_id(slot)?;
         Some(JobSpec {
@@ -77,7 +79,7 @@ impl Machine<'_> {
             principal: info.principal.clone(),
             meta: meta.clone(),
             labels: super::attempt::labels(info, labels),
-            priority: info.priority,
+            priority: placement.as_ref().and_then(|placement| placement.priority).unwrap_or(info.priority),
             memory_id: info.memory_id.clone(),
             adapter_id: adapter.clone(),
             trace_id: info.id.shared(),
@@ -87,6 +89,7 @@ impl Machine<'_> {
             item: None,
             index: None,
             timeout: step.timeout,
+            placement: placement.clone(),
             input: input.unwrap_or_else(|| info.input.clone()),
         })
     }

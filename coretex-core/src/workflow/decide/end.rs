@@ -68,7 +68,10 @@ impl Machine<'_> {
         let own = self.step(slot).and_then(|step| step.retry.as_ref());
         let Some(retry) = own.or(told.as_ref()) else { return false };
         let Some(state) = self.draft.step_at(slot) else { return false };
-        let attempts = state.attempts.saturating_sub(state.forgiven).saturating_sub(state.snoozed);
+        // Neither one that was put off nor one that was lost with its worker used up a retry.
+        let lost = state.lost.as_ref().map_or(0, |lost| lost.times);
+        let free = state.forgiven.saturating_add(state.snoozed).saturating_add(lost);
+        let attempts = state.attempts.saturating_sub(free);
         let may_help = failure.retryable && !retry.non_retryable.iter().any(|code| **code == *failure.code);
         if may_help && attempts <= limit.map_or(retry.max_retries, |limit| limit.min(retry.max_retries)) {
             let wait = backoff(retry, attempts, self.facts.seed);

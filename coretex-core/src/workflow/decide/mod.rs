@@ -16,6 +16,7 @@ mod input;
 mod kinds;
 mod migrate;
 mod outputs;
+mod requeue;
 mod restore;
 mod snooze;
 mod start;
@@ -368,8 +369,13 @@ pub fn outstanding(run: &Run, facts: &Facts<'_>) -> Vec<RunEffect> {
                 }
                 (JobState::Dispatched | JobState::Running, Some(decision), Some(deadline_at)) => {
                     effects.extend(spec().map(|spec| {
-                        RunEffect::Job(Effect::Dispatch { spec, deadline_at, decision: decision.clone() })
+                        let (decision, lease) = (decision.clone(), job.lease());
+                        RunEffect::Job(Effect::Dispatch { spec, deadline_at, decision, lease })
                     }));
+                }
+                (JobState::Scheduled, Some(decision), _) => {
+                    effects
+                        .extend(spec().map(|spec| RunEffect::Job(Effect::Place { spec, decision: decision.clone() })));
                 }
                 (JobState::Pending, _, Some(until)) if job.is_asking() => {
                     effects.extend(spec().map(|spec| RunEffect::Job(Effect::AskPolicy { spec, until })));

@@ -71,7 +71,9 @@ impl Machine<'_> {
                 _ => None,
             };
             let is_job = state.job.as_ref().is_some_and(|job| job.state.is_in_flight());
-            if self.take_back(slot) {
+            let is_scheduled = state.job.as_ref().is_some_and(|job| job.state == JobState::Scheduled);
+            // Nobody has heard of a job that waits for a slot.
+            if self.take_back(slot) || is_scheduled {
                 if is_job {
                     self.drop_job(slot, by, reason);
                 } else {
@@ -100,7 +102,9 @@ impl Machine<'_> {
         let before = self.effects.len();
         self.effects.retain(|effect| {
             let sent_first = match effect {
-                RunEffect::Job(Effect::Dispatch { spec, .. } | Effect::AskPolicy { spec, .. }) => spec.step.as_ref(),
+                RunEffect::Job(
+                    Effect::Dispatch { spec, .. } | Effect::Place { spec, .. } | Effect::AskPolicy { spec, .. },
+                ) => spec.step.as_ref(),
                 RunEffect::Notify { step, .. } | RunEffect::Store { step, .. } => Some(step),
                 RunEffect::Child(ChildEffect::StartChild(start)) => Some(&start.parent.step),
                 _ => None,

@@ -60,6 +60,7 @@ impl Compiler {
             ("topic", !spec.topic.is_empty() && !kind.is_job() && !is_lenient, JOBS),
             ("worker_id", !spec.worker_id.is_empty() && !kind.is_job() && !is_lenient, JOBS),
             ("meta", spec.meta.is_some() && !kind.is_job() && !is_lenient, JOBS),
+            ("placement", spec.placement.is_some() && !kind.is_job(), JOBS),
             ("route_labels", !spec.route_labels.is_empty() && !kind.is_job() && !is_lenient, JOBS),
         ];
         for (field, _, place) in misplaced.into_iter().filter(|(_, is_misplaced, _)| *is_misplaced) {

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     job::{Topic, WorkflowId},
+    scheduler::Placement,
     value::{CompileOptions, Expr, References},
     workflow::{CaseMatch, Join, JoinRule, OnItemError, StepSpec, StepType, Tolerance},
 };
@@ -83,9 +84,14 @@ impl Compiler {
         if !spec.worker_id.is_empty() {
             labels.insert("worker_id".into(), spec.worker_id.clone());
         }
+        if let Some(Err(error)) = spec.placement.as_ref().map(Placement::check) {
+            let place = format!("{path}.placement.{}", error.field);
+            self.problem("placement_invalid", place, error.message, "use fewer or shorter texts, or leave it out");
+        }
         labels.insert("workflow_id".into(), workflow.to_string());
         labels.insert("step_id".into(), entry.name.clone());
         Some(StepKind::Job {
+            placement: spec.placement.clone().map(Arc::new),
             written: spec.kind,
             topic,
             meta: Arc::new(spec.meta.clone().unwrap_or_default()),

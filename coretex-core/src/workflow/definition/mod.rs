@@ -33,6 +33,7 @@ use super::{
 use crate::{
     job::{StepId, StepRunId, TenantId, Topic, WorkflowId},
     policy::JobMeta,
+    scheduler::Placement,
     value::{Expr, LimitError, Path, Schema, Template, Value, document},
 };
 
@@ -163,6 +164,8 @@ pub enum StepKind {
         labels: Arc<BTreeMap<String, String>>,
         /// The adapter of the worker.
         adapter: Option<Arc<str>>,
+        /// Which workers may do it.
+        placement: Option<Arc<Placement>>,
     },
     /// A human's answer.
     Approval,

@@ -210,6 +210,9 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
                     step.status = StepStatus::Pending;
                     step.forgiven = step.attempts;
                     step.snoozed = 0;
+                    if let Some(lost) = &mut step.lost {
+                        lost.times = 0;
+                    }
                     step.due_at = Some(at);
                 }
             };
@@ -242,6 +245,18 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
             };
             step::release(run, slot, release);
         }
+        RunEvent::StepRequeued { attempt, failure, .. } => with_step(run, slot, |step| {
+            step.status = StepStatus::Pending;
+            step.failure = Some(failure.clone());
+            let lost = step.lost.get_or_insert_default();
+            lost.times += 1;
+            lost.silent.push(*attempt);
+        }),
+        RunEvent::StepLate { attempt, .. } => with_step(run, slot, |step| {
+            if let Some(lost) = &mut step.lost {
+                lost.silent.retain(|silent| silent != attempt);
+            }
+        }),
         RunEvent::StepRetryScheduled { failure, next_at, .. } => with_step(run, slot, |step| {
             step.status = StepStatus::Pending;
             step.due_at = Some(*next_at);

@@ -71,6 +71,9 @@ pub struct StepRun {
     /// Why it did not, or why the last try did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Tries that were lost with their workers, since an operator last allowed a fresh set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::workflow) lost: Option<Box<LostTries>>,
     /// The last attempt, of a step that makes jobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<Box<Job>>,
@@ -80,6 +83,16 @@ pub struct StepRun {
     /// How far its group has come, of a step that holds one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Box<Group>>,
+}
+
+/// Tries that were lost with their workers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::workflow) struct LostTries {
+    /// How many. They are none of the step's own retries.
+    pub(in crate::workflow) times: u32,
+    /// Those whose workers have not answered since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::workflow) silent: Vec<u32>,
 }
 
 /// What a step waits for.

@@ -103,6 +103,10 @@ fn cause(wait: &Value) -> String {
             };
             format!("a worker of pool `{}` for `{}`{workers}", part("pool"), part("topic"))
         }
+        "placement" => match part("detail") {
+            detail if detail.is_empty() => format!("a slot of a worker for `{}`", part("topic")),
+            detail => format!("a slot: {detail}{until}"),
+        },
         "worker" => format!("worker `{}`, which works on it{until}", part("worker_id")),
         "stopping" => format!("a worker that was told to stop{until}"),
         "child" => format!("run {}", part("run_id")),
@@ -127,6 +131,7 @@ fn remedy(run: &str, step: &str, wait: &Value) -> String {
         "signal" => format!("coretexctl runs signal {run} '{}'", text(wait, "name")),
         "operator" => format!("coretexctl steps resolve {run} '{step}' retry|complete|skip|fail"),
         "child" => format!("coretexctl runs why {}", text(wait, "run_id")),
+        "placement" if text(wait, "reason") == "workers" => "coretexctl worker list".to_owned(),
         "pool" if wait.get("workers").and_then(Value::as_u64) == Some(0) => "coretexctl worker list".to_owned(),
         _ => String::new(),
     }
