@@ -9,6 +9,6 @@ mod http;
 mod platform;
 mod serve;
 
-pub use http::{Api, Auth, router};
+pub use http::{Api, Auth, WorkerSockets, router};
 pub use platform::{OpenError, Platform};
 pub use serve::serve;

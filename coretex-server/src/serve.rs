@@ -11,8 +11,8 @@ use crate::{Api, Auth};
 /// How long requests that are under way may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Serves the API of `plane` on `listener` until `stop` completes; then takes nothing new, ends live streams, lets
-/// requests that are under way finish for ten seconds. The plane is left as it is: shut it down afterwards.
+/// Serves the API of `plane` on `listener` until `stop` completes; then takes nothing new, ends live streams, tells workers
+/// to connect again, lets requests that are under way finish for ten seconds. The plane is left as it is: shut it down afterwards.
 ///
 /// # Errors
 /// When the listener fails.
@@ -23,7 +23,9 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (close, closing) = watch::channel(false);
-    let router = Api::new(plane, auth).closing(closing.clone()).into_router();
+    let api = Api::new(plane, auth).closing(closing.clone());
+    let workers_left = api.workers_left();
+    let router = api.into_router();
     // Without it, a line of a live stream waits for the acknowledgement of the one before.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let server = axum::serve(listener, router).with_graceful_shutdown(async move {
@@ -38,8 +40,14 @@ pub async fn serve(
             std::future::pending::<()>().await;
         }
     };
+    let all = async {
+        server.into_future().await?;
+        // They are told to connect elsewhere, or again.
+        workers_left.await;
+        Ok(())
+    };
     tokio::select! {
-        ended = server.into_future() => ended,
+        ended = all => ended,
         () = limit => Ok(()),
     }
 }

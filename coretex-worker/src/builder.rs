@@ -8,7 +8,8 @@ use coretex_core::{
 };
 
 use crate::{
-    handler::{Handler, Unbound, unbound},
+    handler::{Bound, Handler, Unbound, unbound},
+    layer::JobLayer,
     runtime::{
         Worker,
         shared::{Handlers, Options, Shared, WorkerPorts},
@@ -49,32 +50,53 @@ impl<S> StateSource<S> for Given<S> {
     }
 }
 
+/// Where the jobs come from.
+enum Place {
+    Bus(Arc<dyn Bus>),
+    #[cfg(feature = "ws")]
+    Server(crate::connect::Server),
+}
+
 /// Builds a [`Worker`]. `S` is the handlers' state, `G` says whether it was given.
 #[must_use = "a builder does nothing until `build`"]
 pub struct WorkerBuilder<S, G = NoState> {
-    bus: Arc<dyn Bus>,
+    place: Place,
     blobs: Option<Arc<dyn Blobs>>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     id: Option<String>,
     options: Options,
     handlers: Vec<(String, Unbound<S>)>,
+    layers: Vec<Wrap>,
     given: G,
 }
+
+/// A layer whose types are forgotten.
+type Wrap = Box<dyn Fn(Bound) -> Bound + Send>;
 
 /// Most jobs one worker runs at once.
 pub const MAX_PARALLEL: u32 = 65_536;
 
 impl<S> WorkerBuilder<S> {
     pub(crate) fn new(bus: Arc<dyn Bus>) -> Self {
+        Self::at(Place::Bus(bus))
+    }
+
+    #[cfg(feature = "ws")]
+    pub(crate) fn connecting(url: String) -> Self {
+        Self::at(Place::Server(crate::connect::Server::new(url)))
+    }
+
+    fn at(place: Place) -> Self {
         Self {
-            bus,
+            place,
             blobs: None,
             clock: Arc::new(SystemClock),
             ids: Arc::new(SystemIds),
             id: None,
             options: Options::default(),
             handlers: Vec::new(),
+            layers: Vec::new(),
             given: NoState,
         }
     }
@@ -82,8 +104,8 @@ impl<S> WorkerBuilder<S> {
     /// The state that handlers take with [`State`](crate::State). May be called before or after
     /// [`WorkerBuilder::handle`].
     pub fn with_state(self, state: S) -> WorkerBuilder<S, Given<S>> {
-        let Self { bus, blobs, clock, ids, id, options, handlers, given: NoState } = self;
-        WorkerBuilder { bus, blobs, clock, ids, id, options, handlers, given: Given(state) }
+        let Self { place, blobs, clock, ids, id, options, handlers, layers, given: NoState } = self;
+        WorkerBuilder { place, blobs, clock, ids, id, options, handlers, layers, given: Given(state) }
     }
 }
 
@@ -97,6 +119,29 @@ impl<S, G> WorkerBuilder<S, G> {
         S: Send + Sync + 'static,
     {
         self.handlers.push((topic.into(), unbound(handler)));
+        self
+    }
+
+    /// Like [`WorkerBuilder::handle`], with `layer` around the handler.
+    pub fn handle_layered<H, Args, L>(mut self, topic: impl Into<String>, handler: H, layer: L) -> Self
+    where
+        H: Handler<Args, S>,
+        S: Send + Sync + 'static,
+        L: JobLayer,
+    {
+        let bind = unbound(handler);
+        self.handlers.push((topic.into(), Box::new(move |state| layer.wrap(bind(state)))));
+        self
+    }
+
+    /// Puts `layer` around every handler, those that are added later included; the last one is the outermost, and all of
+    /// them are outside of those of [`WorkerBuilder::handle_layered`]. Each handler gets a service of its own: what all of
+    /// them shall share, such as one limit, the layer has to share itself.
+    ///
+    /// An error of a layer that is no [`JobError`] ends the job as retryable, with the code `layer_failed`. A service that
+    /// is not ready keeps its job waiting, in its slot, until the job is stopped. Handlers with layers always get a task of their own.
+    pub fn layer<L: JobLayer>(mut self, layer: L) -> Self {
+        self.layers.push(Box::new(move |handler| layer.wrap(handler)));
         self
     }
 
@@ -142,7 +187,26 @@ impl<S, G> WorkerBuilder<S, G> {
         self
     }
 
-    /// Where inputs behind pointers are read and large outputs are written. Required beyond one process.
+    /// The API key of the server that [`Worker::connect`] names. Of no use to a worker on a bus.
+    #[cfg(feature = "ws")]
+    pub fn api_key(mut self, key: impl Into<String>) -> Self {
+        if let Place::Server(server) = &mut self.place {
+            server.key(key.into());
+        }
+        self
+    }
+
+    /// Trusts the certificates of this PEM file, beside the system's, for a server at `wss://`.
+    #[cfg(feature = "ws")]
+    pub fn ca_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+        if let Place::Server(server) = &mut self.place {
+            server.ca_file(path.into());
+        }
+        self
+    }
+
+    /// Where inputs behind pointers are read and large outputs are written. Required beyond one process, but for a worker
+    /// that is connected to a server, which has them at the server's unless told.
     pub fn with_blobs(mut self, blobs: Arc<dyn Blobs>) -> Self {
         self.blobs = Some(blobs);
         self
@@ -230,7 +294,7 @@ impl<S, G> WorkerBuilder<S, G> {
     where
         G: StateSource<S>,
     {
-        let Self { bus, blobs, clock, ids, id, options, handlers, given } = self;
+        let Self { place, blobs, clock, ids, id, options, handlers, layers, given } = self;
         let id = id.unwrap_or_else(|| format!("worker-{}", ids.uuid()));
         subjects::worker_jobs(&id).map_err(|source| BuildError::Id { id: id.clone(), source: Some(source) })?;
         if id.contains('.') {
@@ -245,6 +309,15 @@ impl<S, G> WorkerBuilder<S, G> {
                 return Err(BuildError::TooShort { option });
             }
         }
+        let (bus, blobs) = match place {
+            Place::Bus(bus) => (bus, blobs),
+            #[cfg(feature = "ws")]
+            Place::Server(server) => {
+                let bus = server.connect(&id, options.max_parallel)?;
+                let blobs = blobs.or_else(|| Some(Arc::new(bus.blobs())));
+                (Arc::new(bus) as Arc<dyn Bus>, blobs)
+            }
+        };
         if !bus.capabilities().in_process && blobs.is_none() {
             return Err(BuildError::BlobsMissing { bus: bus.capabilities().name });
         }
@@ -255,7 +328,7 @@ impl<S, G> WorkerBuilder<S, G> {
             if let Some(other) = found.filters().into_iter().find(|other| overlap(other, &topic)) {
                 return Err(BuildError::TopicTwice { topic, other });
             }
-            let handler = handler(Arc::clone(&state));
+            let handler = layers.iter().fold(handler(Arc::clone(&state)), |inner, wrap| wrap(inner));
             if is_filter(&topic) {
                 found.wild.push((topic, handler));
             } else {
@@ -356,6 +429,10 @@ pub enum BuildError {
         /// The option.
         option: &'static str,
     },
+    /// The server's address is none, or the certificates for it cannot be read.
+    #[cfg(feature = "ws")]
+    #[error(transparent)]
+    Address(#[from] coretex_bus::socket::AddressError),
     /// A bus that leaves the process, and nowhere to read inputs from or write outputs to.
     #[error("bus `{bus}` leaves the process, so inputs and outputs travel by pointer; give a store with `with_blobs`")]
     BlobsMissing {
@@ -375,6 +452,8 @@ impl BuildError {
             Self::Id { .. } => "worker_id_invalid",
             Self::MaxParallel { .. } => "worker_max_parallel_invalid",
             Self::TooShort { .. } => "worker_interval_too_short",
+            #[cfg(feature = "ws")]
+            Self::Address(error) => error.code(),
             Self::BlobsMissing { .. } => "worker_blobs_missing",
         }
     }

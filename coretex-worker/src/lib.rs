@@ -81,6 +81,7 @@
 //! |---|---|---|
 //! | `Ok` | `SUCCEEDED` | |
 //! | [`JobError::retry`], [`JobError::retry_after`] | `FAILED_RETRYABLE` | `handler_failed` or your own |
+//! | [`JobError::snooze`] | `FAILED_RETRYABLE`, and none of the step's tries | `snoozed` |
 //! | [`JobError::failed`] | `FAILED` | `handler_failed` or your own |
 //! | [`JobError::fatal`] | `FAILED_FATAL` | your own |
 //! | [`JobError::cancelled`], or any error after a cancel | `CANCELLED` | `cancelled` |
@@ -96,6 +97,12 @@
 //!
 //! A handler that returns `Ok` after it was asked to stop has done the work, and says so. The others do not.
 //!
+//! # Layers
+//!
+//! [`WorkerBuilder::layer`] puts a [`tower`](https://docs.rs/tower) layer around every handler, and
+//! [`WorkerBuilder::handle_layered`] around one: timeouts, limits, spans, whatever implements
+//! `tower_layer::Layer<`[`JobService`]`>`. Handlers without layers know nothing of it, and cost nothing for it.
+//!
 //! # What can be relied on
 //!
 //! * A delivery is taken only when a slot is free, and acknowledged only when the bus has accepted the result. A
@@ -109,16 +116,28 @@
 //! * Each job runs in a task of its own, so handlers run in parallel on the threads of the runtime. A quick job
 //!   arms no timer and sends nothing but its result.
 
+//!
+//! # In another process
+//!
+//! With the feature `ws`, `Worker::connect("ws://host:port")` takes the place of `Worker::builder(bus)`: the worker is
+//! connected to a server's worker endpoint by one WebSocket and needs no broker and no blob store of its own. Everything
+//! else is the same. It connects again whenever the connection breaks; a job that runs goes on meanwhile, and what it
+//! results in is sent when the server is back.
+
 mod builder;
+#[cfg(feature = "ws")]
+mod connect;
 #[cfg(feature = "endpoint")]
 pub mod endpoint;
 mod extract;
 mod handler;
 mod job_error;
+mod layer;
 mod runtime;
 
 pub use builder::{BuildError, Given, MAX_PARALLEL, NoState, StateSource, WorkerBuilder};
 pub use extract::{Cancel, CancelReason, Deadline, FromJob, FromRef, Input, JobContext, Progress, RawInput, State};
 pub use handler::{Handler, HandlerFuture, HandlerResult, IntoOutput, IntoResult, Output, RawOutput};
-pub use job_error::{JobError, JobErrorKind, MAX_MESSAGE_BYTES, RETRY_AFTER_KEY, Rejection};
+pub use job_error::{JobError, JobErrorKind, MAX_MESSAGE_BYTES, RETRY_AFTER_KEY, Rejection, SNOOZED};
+pub use layer::{JobLayer, JobService};
 pub use runtime::{RunningWorker, Worker, WorkerError, WorkerStats};

@@ -207,13 +207,22 @@ pub struct BusCapabilities {
     pub name: &'static str,
     /// Messages stay in this process: packets are not encoded and payloads travel beside them.
     pub in_process: bool,
+    /// Payloads of up to about so many bytes of JSON (escapes are not counted) travel beside their packet; 0 for none.
+    pub payload_bytes: usize,
 }
 
 impl BusCapabilities {
-    /// Describes an adapter.
+    /// Describes an adapter. Payloads of any size travel beside their packet in process, and none otherwise.
     #[must_use]
     pub const fn new(name: &'static str, in_process: bool) -> Self {
-        Self { name, in_process }
+        Self { name, in_process, payload_bytes: if in_process { usize::MAX } else { 0 } }
+    }
+
+    /// Sets [`payload_bytes`](Self::payload_bytes).
+    #[must_use]
+    pub const fn with_payload_bytes(mut self, bytes: usize) -> Self {
+        self.payload_bytes = bytes;
+        self
     }
 }
 
@@ -253,6 +262,8 @@ pub enum BusErrorKind {
     Closed,
     /// The adapter does not offer this.
     Unsupported,
+    /// The bus does not let this caller do that.
+    Denied,
 }
 
 impl BusErrorKind {
@@ -265,6 +276,7 @@ impl BusErrorKind {
             Self::Invalid => "bus_invalid",
             Self::Closed => "bus_closed",
             Self::Unsupported => "bus_unsupported",
+            Self::Denied => "bus_denied",
         }
     }
 }

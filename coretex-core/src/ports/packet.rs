@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    borrow::Cow,
     fmt,
     ops::Deref,
     sync::{Arc, OnceLock},
@@ -30,6 +31,10 @@ pub trait Order: PacketSource {
     fn trace_id(&self) -> &str;
     /// When it is given up.
     fn deadline_at(&self) -> Timestamp;
+    /// The packet as it is told to those outside of this process, who look for more in it.
+    fn wire_packet(&self) -> BusPacket {
+        self.packet().clone()
+    }
 }
 
 /// An order that was carried out within this process. The output travels beside it.
@@ -121,6 +126,15 @@ impl Packet {
         match &self.0 {
             Form::Order(order) => Some(order),
             Form::Made(_) | Form::Source(_) => None,
+        }
+    }
+
+    /// The packet as it leaves the process.
+    #[must_use]
+    pub fn for_wire(&self) -> Cow<'_, BusPacket> {
+        match &self.0 {
+            Form::Order(order) => Cow::Owned(order.wire_packet()),
+            Form::Made(_) | Form::Source(_) => Cow::Borrowed(self),
         }
     }
 

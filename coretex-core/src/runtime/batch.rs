@@ -6,12 +6,12 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
-    blob_refs, concurrency, index,
+    blob_refs, concurrency, dead_letters, index,
     keys::{self, AggregateId, Gate},
     schedules,
 };
 use crate::{
-    job::{ApprovalRequest, DeadLetter, Effect},
+    job::{ApprovalRequest, Effect},
     plane::{Event, State, Transition},
     ports::{Batch, Condition, Expected, Op, StoreError, WriteClass, limits},
     workflow::{Claim, RunEffect, RunStatus, RunSummary, StartRun, Wake},
@@ -169,7 +169,7 @@ pub(super) fn prepare(
         push_approval(&mut batch, request)?;
     }
     for letter in &transition.records.dead_letters {
-        push_dead_letter(&mut batch, letter)?;
+        dead_letters::push(&mut batch, letter)?;
     }
     let mut outbox = Vec::new();
     for (n, effect) in transition.effects.iter().enumerate() {
@@ -202,20 +202,6 @@ fn encode_events(events: &[Event], scratch: &mut Vec<u8>) -> Result<Vec<Bytes>, 
 fn push_approval(batch: &mut Batch, request: &ApprovalRequest) -> Result<(), StoreError> {
     batch.push(put(keys::approval(request.tenant.as_str(), &request.subject.id()), encode(request)?));
     Ok(())
-}
-
-fn push_dead_letter(batch: &mut Batch, letter: &DeadLetter) -> Result<(), StoreError> {
-    let job = letter.spec.id.as_str();
-    batch.push(put(keys::dead_letter(job), encode(letter)?));
-    batch.push(put(keys::dead_letter_by_time(letter.created_at, job), Bytes::copy_from_slice(job.as_bytes())));
-    Ok(())
-}
-
-/// Removes a dead letter.
-pub(super) fn forget_dead_letter(batch: &mut Batch, letter: &DeadLetter) {
-    let job = letter.spec.id.as_str();
-    batch.push(Op::Delete { key: keys::dead_letter(job), condition: Condition::Always, class: WriteClass::Exact });
-    batch.push(delete(keys::dead_letter_by_time(letter.created_at, job)));
 }
 
 pub(super) fn encode(value: &impl serde::Serialize) -> Result<Bytes, StoreError> {

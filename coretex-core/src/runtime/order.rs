@@ -116,6 +116,10 @@ impl Order for JobOrder {
     fn deadline_at(&self) -> Timestamp {
         self.deadline_at
     }
+
+    fn wire_packet(&self) -> BusPacket {
+        Self::wire_packet(self)
+    }
 }
 
 fn wire_env(spec: &JobSpec) -> impl Iterator<Item = (String, String)> {
@@ -201,6 +205,7 @@ mod tests {
         assert_eq!(env.get("foreach_index").map(String::as_str), Some("3"));
         assert_eq!(env.get("foreach_item").map(String::as_str), Some("\"host-1\""));
         assert_eq!(env.get("team_id").map(String::as_str), Some("sre"));
+        assert_eq!(*packet.for_wire(), wire, "whoever passes an order on tells it as the wire does");
         assert_eq!(packet.order().map(|order| order.job_id()), Some("r1:fetch@2"));
         assert!(packet.source::<JobDone>().is_none());
     }

@@ -400,6 +400,15 @@ pub enum RunEvent {
         /// When the next one opens.
         next_at: Timestamp,
     },
+    /// A worker put a try off: it does not count as one.
+    StepSnoozed {
+        /// The step.
+        step: StepRunId,
+        /// What the worker said.
+        failure: Failure,
+        /// When the next one opens.
+        next_at: Timestamp,
+    },
     /// A step failed for good.
     StepFailed {
         /// The step.
@@ -570,6 +579,7 @@ impl RunEvent {
             | Self::ConditionEvaluated { step, .. }
             | Self::StepSkipped { step, .. }
             | Self::StepRetryScheduled { step, .. }
+            | Self::StepSnoozed { step, .. }
             | Self::StepFailed { step, .. }
             | Self::StepTimedOut { step, .. } => Some(step),
             Self::RunStarted { .. }
@@ -615,7 +625,11 @@ fn labels_empty(labels: &Arc<BTreeMap<String, String>>) -> bool {
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Resolution {
     /// Another try, with a fresh set of retries.
-    Retry,
+    Retry {
+        /// What it works on from now on, of a job step; what it worked on before when absent.
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
+        input: Option<Arc<Value>>,
+    },
     /// It is done, with this output.
     Complete {
         /// The output.
@@ -635,7 +649,7 @@ impl Resolution {
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::Retry => "retry",
+            Self::Retry { .. } => "retry",
             Self::Complete { .. } => "complete",
             Self::Skip => "skip",
             Self::Fail { .. } => "fail",

@@ -25,6 +25,7 @@ mod status;
 mod steps;
 mod triggers;
 mod versions;
+mod worker_socket;
 mod workers;
 mod workflows;
 
@@ -43,6 +44,7 @@ use tokio::sync::watch;
 
 pub use auth::Auth;
 pub(crate) use problem::Problem;
+pub use worker_socket::WorkerSockets;
 
 /// The API of one control plane, before it is a router.
 ///
@@ -69,6 +71,7 @@ struct Shared {
     auth: Auth,
     started_at: Timestamp,
     closing: Option<watch::Receiver<bool>>,
+    sockets: Arc<worker_socket::Sockets>,
 }
 
 /// The routes of [`Api`], without options.
@@ -79,7 +82,8 @@ pub fn router(plane: ControlPlane, auth: Auth) -> Router {
 impl Api {
     /// The API of `plane`.
     pub fn new(plane: ControlPlane, auth: Auth) -> Self {
-        let shared = Shared { auth, started_at: plane.clock().now(), closing: None };
+        let sockets = Arc::new(worker_socket::Sockets::new(WorkerSockets::default()));
+        let shared = Shared { auth, started_at: plane.clock().now(), closing: None, sockets };
         Self { plane, shared: Arc::new(shared) }
     }
 
@@ -89,11 +93,24 @@ impl Api {
         self
     }
 
+    /// Bounds what workers that connect by WebSocket may take; see [`WorkerSockets`] for what it is unless told.
+    pub fn worker_sockets(mut self, options: WorkerSockets) -> Self {
+        Arc::make_mut(&mut self.shared).sockets = Arc::new(worker_socket::Sockets::new(options));
+        self
+    }
+
+    /// Completes when no worker is connected any more, once the API is closing.
+    pub(crate) fn workers_left(&self) -> impl Future<Output = ()> + Send + 'static {
+        let sockets = self.shared.sockets.clone();
+        async move { sockets.ended().await }
+    }
+
     /// The routes. Everything but `GET /health` asks for a caller.
     pub fn into_router(self) -> Router {
         let api = Router::new()
             .route("/status", get(status::show))
             .route("/workers", get(workers::list))
+            .route("/worker-socket", get(worker_socket::open))
             .route("/workflows", get(workflows::list).post(workflows::put))
             .route("/workflows/{id}", get(workflows::show).delete(workflows::delete))
             .route("/workflows/{id}/versions", get(versions::list))
@@ -144,7 +161,10 @@ impl Api {
             .route("/prune", post(prune::prune))
             .route("/dlq", get(dead_letters::list))
             .route("/dlq/page", get(dead_letters::page))
-            .route("/dlq/{id}", axum::routing::delete(dead_letters::delete))
+            .route("/dlq/groups", get(dead_letters::groups))
+            .route("/dlq/retry", post(dead_letters::retry_many))
+            .route("/dlq/delete", post(dead_letters::delete_many))
+            .route("/dlq/{id}", get(dead_letters::show).delete(dead_letters::delete))
             .route("/dlq/{id}/retry", post(dead_letters::retry));
         Router::new()
             .nest("/api/v1", api)

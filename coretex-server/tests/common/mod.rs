@@ -30,8 +30,12 @@ pub(crate) const OPENING: [&str; 5] = [
 
 /// `dev --demo-workers` on `data`, to be started.
 fn dev(data: &Path) -> Command {
+    dev_at(data, "127.0.0.1:0")
+}
+
+fn dev_at(data: &Path, address: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coretex-server"));
-    command.args(["dev", "--demo-workers", "--http-addr", "127.0.0.1:0", "--data-dir"]).arg(data);
+    command.args(["dev", "--demo-workers", "--http-addr", address, "--data-dir"]).arg(data);
     command.env("CORETEX_API_KEY", KEY).stdout(Stdio::piped());
     command
 }
@@ -47,6 +51,20 @@ impl Server {
         let mut child = dev(data).args(more).env("CORETEX_LOG", "error").spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         Self { child, out, address: String::new() }
+    }
+
+    /// Starts it at the address of an earlier one, and waits until it listens.
+    pub(crate) fn start_at(data: &Path, address: &str) -> Self {
+        let address = address.trim_start_matches("http://");
+        let mut child = dev_at(data, address).env("CORETEX_LOG", "error").spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self { child, out, address: String::new() }.ready()
+    }
+
+    /// SIGTERM: asked to end in order.
+    pub(crate) fn terminate(&self) {
+        let sent = Command::new("kill").arg(self.pid().to_string()).status().unwrap();
+        assert!(sent.success());
     }
 
     /// Starts it on `data` and kills it as soon as it logs `phase`, one of [`OPENING`].

@@ -58,7 +58,7 @@ impl Answer {
 
     pub(crate) fn error(error: &JobError) -> Self {
         let status = match error.kind() {
-            JobErrorKind::Retryable => JobStatus::FailedRetryable,
+            JobErrorKind::Retryable | JobErrorKind::Snoozed => JobStatus::FailedRetryable,
             JobErrorKind::Failed => JobStatus::Failed,
             JobErrorKind::Fatal => JobStatus::FailedFatal,
             JobErrorKind::Cancelled => JobStatus::Cancelled,
@@ -102,10 +102,11 @@ impl Answer {
 impl Shared {
     /// Whether a payload travels beside its packet, and about how many bytes it then keeps in memory.
     pub(crate) fn keeps_inline(&self, payload: &Value) -> Option<usize> {
+        let most = self.options.inline_bytes.min(self.payload_bytes);
         if !self.in_process {
-            return None;
+            return if most == 0 { None } else { json_size(payload, most) };
         }
-        let small = json_size(payload, self.options.inline_bytes);
+        let small = json_size(payload, most);
         // Without a blob store there is no better place for a large one.
         small.or_else(|| self.blobs.is_none().then_some(self.options.inline_bytes))
     }

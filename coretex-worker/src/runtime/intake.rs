@@ -152,7 +152,7 @@ fn take(shared: &Arc<Shared>, runtime: &Handle, delivery: Delivery, permit: Owne
 
 /// Runs the job in a task of its own; that of a quick handler here, as long as it does not wait.
 fn begin(runtime: &Handle, job: Arc<Job>, handler: Bound, permit: OwnedSemaphorePermit) {
-    let here = if handler.pace().is_quick() { Here::enter() } else { None };
+    let here = if handler.is_quick() { Here::enter() } else { None };
     if here.is_none() {
         drop(runtime.spawn(run(job, handler, permit, None)));
         return;

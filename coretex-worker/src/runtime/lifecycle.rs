@@ -51,6 +51,15 @@ impl Worker {
         WorkerBuilder::new(bus)
     }
 
+    /// Starts building a worker that connects to the server at `url`: `ws://host:port`, or `wss://` for TLS.
+    ///
+    /// [`Worker::start`] waits for the server as long as it takes, unless it refuses the worker; connections that break
+    /// are made again.
+    #[cfg(feature = "ws")]
+    pub fn connect<S>(url: impl Into<String>) -> WorkerBuilder<S> {
+        WorkerBuilder::connecting(url.into())
+    }
+
     pub(crate) fn new(shared: Shared) -> Self {
         Self { shared }
     }

@@ -166,6 +166,8 @@ pub(crate) struct Shared {
     pub(crate) id: Arc<str>,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) in_process: bool,
+    /// How large a payload may be to travel beside its packet.
+    pub(crate) payload_bytes: usize,
     pub(crate) blobs: Option<Arc<dyn Blobs>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
@@ -207,6 +209,7 @@ impl Shared {
         Self {
             id: id.into(),
             in_process: bus.capabilities().in_process,
+            payload_bytes: bus.capabilities().payload_bytes,
             bus,
             blobs,
             clock,

@@ -11,7 +11,7 @@ use crate::{
     policy::{JobMeta, Labels},
     value::Value,
     workflow::{
-        RunEvent, Step, StepKind, StepRun, StepStatus, Workflow,
+        RunEvent, Step, StepKind, StepRun, StepStatus, WaitsFor, Workflow,
         fold::{self, RunMut},
         scope::RunScope,
         state::RunInfo,
@@ -183,8 +183,15 @@ impl Machine<'_> {
                 _ => self.fail(slot, failure),
             };
         }
+        if failure.is_snooze() && self.snooze(slot, &failure) {
+            return;
+        }
         let limit = self.retry_limit(slot);
         if matches!(state, JobState::Failed | JobState::Timeout) && self.try_again(slot, &failure, limit) {
+            // Its tries are used up, whatever an operator makes of the step.
+            if self.draft.step_at(slot).is_some_and(|step| step.waits_for == Some(WaitsFor::Operator)) {
+                self.records.dead_letters.push(letter);
+            }
             return;
         }
         if state != JobState::Cancelled {

@@ -17,6 +17,7 @@ mod kinds;
 mod migrate;
 mod outputs;
 mod restore;
+mod snooze;
 mod start;
 mod stop;
 mod timer;

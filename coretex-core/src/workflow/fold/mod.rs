@@ -202,15 +202,22 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
             step.failure = Some(failure.clone());
             step.waits_for = Some(WaitsFor::Operator);
         }),
-        RunEvent::StepResolved { resolution, .. } => with_step(run, slot, |step| {
-            step.waits_for = None;
-            step.due_at = None;
-            if let super::Resolution::Retry = resolution {
-                step.status = StepStatus::Pending;
-                step.forgiven = step.attempts;
-                step.due_at = Some(at);
+        RunEvent::StepResolved { resolution, .. } => {
+            let change = |step: &mut StepRun| {
+                step.waits_for = None;
+                step.due_at = None;
+                if let super::Resolution::Retry { .. } = resolution {
+                    step.status = StepStatus::Pending;
+                    step.forgiven = step.attempts;
+                    step.snoozed = 0;
+                    step.due_at = Some(at);
+                }
+            };
+            match resolution {
+                super::Resolution::Retry { input: Some(input) } => taking(run, slot, Some(input), change),
+                _ => with_step(run, slot, change),
             }
-        }),
+        }
         RunEvent::StepHeld { .. } => with_step(run, slot, |step| {
             step.is_held = true;
             // A further try was due: from now on it waits for room, and for no time.
@@ -240,6 +247,12 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
             step.due_at = Some(*next_at);
             step.waits_for = None;
             step.failure = Some(failure.clone());
+        }),
+        RunEvent::StepSnoozed { failure, next_at, .. } => with_step(run, slot, |step| {
+            step.status = StepStatus::Pending;
+            step.due_at = Some(*next_at);
+            step.failure = Some(failure.clone());
+            step.snoozed = step.snoozed.saturating_add(1);
         }),
         RunEvent::StepFailed { failure, .. } => step::failed(run, at, slot, StepStatus::Failed, failure),
         RunEvent::StepTimedOut { failure, .. } => step::failed(run, at, slot, StepStatus::TimedOut, failure),

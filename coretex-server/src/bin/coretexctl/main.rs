@@ -5,12 +5,14 @@
 mod args;
 mod call;
 mod definitions;
+mod dlq;
 mod expr;
 mod groups;
 mod history;
 mod migrations;
 mod plan;
 mod print;
+mod scaffold;
 mod schedules;
 mod steps;
 mod triggers;
@@ -22,12 +24,15 @@ use std::process::ExitCode;
 use clap::Parser;
 use coretex_server::client::{Client, ClientError};
 
-use args::{Cli, Command, Expr};
+use args::{Cli, Command, Expr, Worker};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Command::Expr(Expr::Eval(eval)) = &cli.command {
         return expr::eval(eval, cli.json).unwrap_or_else(|error| fail(&error));
+    }
+    if let Command::Worker(Worker::New(new)) = &cli.command {
+        return scaffold::new(new).unwrap_or_else(|error| fail(&error));
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
