@@ -25,7 +25,7 @@ fn job(n: usize, topic: &str, tenant: &str, priority: Priority) -> Result<Ask, B
         team: "".into(),
         principal: "".into(),
         meta: Arc::default(),
-        labels: Arc::default(),
+        labels: Default::default(),
         priority,
         memory_id: "".into(),
         adapter_id: None,

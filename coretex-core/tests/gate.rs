@@ -250,7 +250,9 @@ fn a_fresh_set_of_tries_needs_a_fresh_yes() {
         let run = plane.start("w", json!({})).await?;
         plane.advance(5 * SECOND).await;
         let step = StepRunId::parse("a").unwrap();
-        plane.ask(async |p| p.resolve_step(plane.principal(), &run, &step, Resolution::Retry).await).await?;
+        plane
+            .ask(async |p| p.resolve_step(plane.principal(), &run, &step, Resolution::Retry { input: None }).await)
+            .await?;
         assert_eq!(plane.run_to_end(&run).await?.status(), RunStatus::Succeeded);
         assert_eq!(questions(plane, &run).await?, [None, None], "asked for the first set, and for the second");
         Ok(())

@@ -139,7 +139,7 @@ fn spec() -> Arc<JobSpec> {
         team: "".into(),
         principal: "".into(),
         meta: Arc::new(JobMeta::default()),
-        labels: Arc::default(),
+        labels: Default::default(),
         priority: Priority::default(),
         memory_id: "".into(),
         adapter_id: None,

@@ -28,17 +28,31 @@ pub enum ErrorCode {
     BadGlob,
     /// Two rules of one document with the same id.
     DuplicateId,
+    /// A group of names that the document does not have.
+    UnknownGroup,
+    /// A `when` that is no expression, or reads what a request does not have.
+    BadCondition,
+    /// A key that has no effect where it stands.
+    Misplaced,
     /// Two bundles with the same id.
     DuplicateBundle,
     /// A bundle that speaks about what is not its own.
     OutOfScope,
+    /// A bundle without the signature that it needs.
+    Unsigned,
+    /// A signature that no trusted key made, or a key that is none.
+    BadSignature,
+    /// A change of what is live without author or reason.
+    Unexplained,
+    /// A draft, bundle or publication that is not there.
+    UnknownVersion,
     /// A file or directory that cannot be read.
     Unreadable,
 }
 
 impl ErrorCode {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 21] = [
         Self::Syntax,
         Self::TooLarge,
         Self::UnknownKey,
@@ -50,8 +64,15 @@ impl ErrorCode {
         Self::EmptyPattern,
         Self::BadGlob,
         Self::DuplicateId,
+        Self::UnknownGroup,
+        Self::BadCondition,
+        Self::Misplaced,
         Self::DuplicateBundle,
         Self::OutOfScope,
+        Self::Unsigned,
+        Self::BadSignature,
+        Self::Unexplained,
+        Self::UnknownVersion,
         Self::Unreadable,
     ];
 
@@ -70,8 +91,15 @@ impl ErrorCode {
             Self::EmptyPattern => "policy_empty_pattern",
             Self::BadGlob => "policy_bad_glob",
             Self::DuplicateId => "policy_duplicate_id",
+            Self::UnknownGroup => "policy_unknown_group",
+            Self::BadCondition => "policy_bad_condition",
+            Self::Misplaced => "policy_misplaced",
             Self::DuplicateBundle => "policy_duplicate_bundle",
             Self::OutOfScope => "policy_out_of_scope",
+            Self::Unsigned => "policy_unsigned",
+            Self::BadSignature => "policy_bad_signature",
+            Self::Unexplained => "policy_unexplained",
+            Self::UnknownVersion => "policy_unknown_version",
             Self::Unreadable => "policy_unreadable",
         }
     }

@@ -25,8 +25,10 @@
 //! ```
 //!
 //! How bundles combine is told in [`evaluate`]; the language is in `docs/reference/policy.md`.
-//! The crate knows nothing of signatures, stores or HTTP: who may publish is the host's to judge.
+//! The crate knows nothing of stores or HTTP: who may publish is the host's to judge. Feature `signatures` checks Ed25519
+//! signatures of bundles. `docs/guides/policy.md` shows it all in use.
 
+mod analyse;
 mod bundle;
 mod engine;
 mod error;
@@ -34,17 +36,31 @@ pub mod evaluate;
 mod explain;
 mod fold;
 pub mod profiles;
+mod publish;
+mod rollout;
 mod rule;
 mod simulate;
 mod snapshot;
 #[cfg(test)]
 mod testing;
 
+pub use analyse::{Analysis, Finding, FindingKind, RuleRef};
 pub use bundle::{Bundle, OnNoMatch, Origin, PolicySet};
-pub use engine::{Published, YamlPolicy};
+pub use engine::{PolicyFiles, Published, YamlPolicy};
 pub use error::{BundleError, BundleErrors, ErrorCode, Place};
 pub use evaluate::Criterion;
-pub use explain::{Consideration, Considered, Explanation};
-pub use rule::{DECISION_WORDS, DefaultDecision, Document, Glob, Match, McpLists, Rule, TenantPolicy};
+pub use explain::{Attribute, Consideration, Considered, Edit, Edited, Explanation, MOST_EDITS, Nearest};
+#[cfg(feature = "signatures")]
+pub use publish::PublicKey;
+pub use publish::{Action, Change, History, KEPT, Publication, Source, Trust};
+pub use rollout::{Arm, Counts, Difference, Health, Limits, Rollout, Stage};
+pub use rule::{
+    Condition, DECISION_WORDS, DefaultDecision, Document, During, Glob, Match, McpLists, Rule, TenantPolicy,
+};
 pub use simulate::{Simulated, Simulation};
 pub use snapshot::{CompiledPolicy, Warning};
+
+/// The examples of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guides/policy.md")]
+struct Guide;

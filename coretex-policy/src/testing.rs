@@ -1,8 +1,6 @@
 //! Requests for tests.
 
-use std::collections::BTreeMap;
-
-use coretex_core::policy::{ActorType, Decision, JobMeta, PolicyRequest};
+use coretex_core::policy::{ActorType, Decision, JobMeta, Labels, PolicyRequest, RunFacts};
 
 use crate::{CompiledPolicy, Explanation, Origin, PolicySet};
 
@@ -12,7 +10,10 @@ pub(crate) struct Ask {
     pub(crate) topic: String,
     pub(crate) tenant: String,
     pub(crate) meta: JobMeta,
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) labels: Labels,
+    pub(crate) now: Option<jiff::Timestamp>,
+    pub(crate) facts: Option<RunFacts>,
+    pub(crate) input: Option<serde_json::Value>,
 }
 
 pub(crate) fn ask(topic: &str) -> Ask {
@@ -52,7 +53,22 @@ impl Ask {
     }
 
     pub(crate) fn label(mut self, key: &str, value: &str) -> Self {
-        self.labels.insert(key.to_owned(), value.to_owned());
+        self.labels.insert(key, value);
+        self
+    }
+
+    pub(crate) fn at(mut self, time: &str) -> Self {
+        self.now = Some(time.parse().unwrap());
+        self
+    }
+
+    pub(crate) fn facts(mut self, facts: RunFacts) -> Self {
+        self.facts = Some(facts);
+        self
+    }
+
+    pub(crate) fn input(mut self, input: serde_json::Value) -> Self {
+        self.input = Some(input);
         self
     }
 
@@ -68,7 +84,9 @@ impl Ask {
             run_id: None,
             step_id: None,
             attempt: 1,
-            input: None,
+            input: self.input.as_ref(),
+            now: self.now,
+            facts: self.facts.as_ref(),
         }
     }
 

@@ -92,6 +92,11 @@ fn every_verb_does_what_it_says() {
     assert_eq!(server.ctl(&["job", "cancel", &job]).ok(), "SUCCEEDED");
     assert_eq!(server.ctl(&["dlq", "list"]).ok(), "");
     assert_eq!(json(&server.ctl(&["dlq", "list", "--json"]).ok()), Value::Array(Vec::new()));
+    assert_eq!(server.ctl(&["dlq", "groups"]).ok(), "");
+    assert_eq!(server.ctl(&["dlq", "retry-all", "--code", "x", "--dry-run"]).ok(), "0");
+    assert_eq!(server.ctl(&["dlq", "delete-all", "--all"]).ok(), "");
+    assert!(server.ctl(&["dlq", "retry-all"]).fails(1).contains("means every dead letter"));
+    assert!(server.ctl(&["dlq", "get", "none"]).fails(1).contains("not among the dead letters"));
     assert!(server.ctl(&["dlq", "retry", "none"]).fails(1).contains("not among the dead letters"));
     assert!(server.ctl(&["worker", "list"]).ok().contains("echo-1"));
     assert!(server.ctl(&["status"]).ok().contains("embedded (ok)"));

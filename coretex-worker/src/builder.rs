@@ -8,7 +8,8 @@ use coretex_core::{
 };
 
 use crate::{
-    handler::{Handler, Unbound, unbound},
+    handler::{Bound, Handler, Unbound, unbound},
+    layer::JobLayer,
     runtime::{
         Worker,
         shared::{Handlers, Options, Shared, WorkerPorts},
@@ -66,8 +67,12 @@ pub struct WorkerBuilder<S, G = NoState> {
     id: Option<String>,
     options: Options,
     handlers: Vec<(String, Unbound<S>)>,
+    layers: Vec<Wrap>,
     given: G,
 }
+
+/// A layer whose types are forgotten.
+type Wrap = Box<dyn Fn(Bound) -> Bound + Send>;
 
 /// Most jobs one worker runs at once.
 pub const MAX_PARALLEL: u32 = 65_536;
@@ -91,6 +96,7 @@ impl<S> WorkerBuilder<S> {
             id: None,
             options: Options::default(),
             handlers: Vec::new(),
+            layers: Vec::new(),
             given: NoState,
         }
     }
@@ -98,8 +104,8 @@ impl<S> WorkerBuilder<S> {
     /// The state that handlers take with [`State`](crate::State). May be called before or after
     /// [`WorkerBuilder::handle`].
     pub fn with_state(self, state: S) -> WorkerBuilder<S, Given<S>> {
-        let Self { place, blobs, clock, ids, id, options, handlers, given: NoState } = self;
-        WorkerBuilder { place, blobs, clock, ids, id, options, handlers, given: Given(state) }
+        let Self { place, blobs, clock, ids, id, options, handlers, layers, given: NoState } = self;
+        WorkerBuilder { place, blobs, clock, ids, id, options, handlers, layers, given: Given(state) }
     }
 }
 
@@ -113,6 +119,29 @@ impl<S, G> WorkerBuilder<S, G> {
         S: Send + Sync + 'static,
     {
         self.handlers.push((topic.into(), unbound(handler)));
+        self
+    }
+
+    /// Like [`WorkerBuilder::handle`], with `layer` around the handler.
+    pub fn handle_layered<H, Args, L>(mut self, topic: impl Into<String>, handler: H, layer: L) -> Self
+    where
+        H: Handler<Args, S>,
+        S: Send + Sync + 'static,
+        L: JobLayer,
+    {
+        let bind = unbound(handler);
+        self.handlers.push((topic.into(), Box::new(move |state| layer.wrap(bind(state)))));
+        self
+    }
+
+    /// Puts `layer` around every handler, those that are added later included; the last one is the outermost, and all of
+    /// them are outside of those of [`WorkerBuilder::handle_layered`]. Each handler gets a service of its own: what all of
+    /// them shall share, such as one limit, the layer has to share itself.
+    ///
+    /// An error of a layer that is no [`JobError`] ends the job as retryable, with the code `layer_failed`. A service that
+    /// is not ready keeps its job waiting, in its slot, until the job is stopped. Handlers with layers always get a task of their own.
+    pub fn layer<L: JobLayer>(mut self, layer: L) -> Self {
+        self.layers.push(Box::new(move |handler| layer.wrap(handler)));
         self
     }
 
@@ -265,7 +294,7 @@ impl<S, G> WorkerBuilder<S, G> {
     where
         G: StateSource<S>,
     {
-        let Self { place, blobs, clock, ids, id, options, handlers, given } = self;
+        let Self { place, blobs, clock, ids, id, options, handlers, layers, given } = self;
         let id = id.unwrap_or_else(|| format!("worker-{}", ids.uuid()));
         subjects::worker_jobs(&id).map_err(|source| BuildError::Id { id: id.clone(), source: Some(source) })?;
         if id.contains('.') {
@@ -299,7 +328,7 @@ impl<S, G> WorkerBuilder<S, G> {
             if let Some(other) = found.filters().into_iter().find(|other| overlap(other, &topic)) {
                 return Err(BuildError::TopicTwice { topic, other });
             }
-            let handler = handler(Arc::clone(&state));
+            let handler = layers.iter().fold(handler(Arc::clone(&state)), |inner, wrap| wrap(inner));
             if is_filter(&topic) {
                 found.wild.push((topic, handler));
             } else {

@@ -15,6 +15,9 @@ pub const MAX_MESSAGE_BYTES: usize = 4096;
 /// Key under which a retryable failure carries the delay it asks for, see [`JobError::retry_after`].
 pub const RETRY_AFTER_KEY: &str = "retry_after_ms";
 
+/// The code of a job that is put off, see [`JobError::snooze`].
+pub const SNOOZED: &str = "snoozed";
+
 /// Which way a job failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -25,6 +28,8 @@ pub enum JobErrorKind {
     Failed,
     /// Another attempt is pointless (`FAILED_FATAL`).
     Fatal,
+    /// Not now: tried again later, and none of the job's tries (`FAILED_RETRYABLE` with the code `snoozed`).
+    Snoozed,
     /// Stopped on request (`CANCELLED`).
     Cancelled,
 }
@@ -77,6 +82,18 @@ impl JobError {
         this
     }
 
+    /// Not now: there is nothing to do yet, try again when `delay` has passed. It is no failure and uses up none of the
+    /// step's retries; a step is put off 1,000 times at most.
+    ///
+    /// The delay travels as that of [`JobError::retry_after`] does, and is a second at least. Where it does not arrive it is a
+    /// minute; a control plane that does not know the code `snoozed` retries by its own schedule. A job that is no step's
+    /// has no next try and ends so.
+    pub fn snooze(reason: impl Into<BoxError>, delay: Duration) -> Self {
+        let mut this = Self::from_error(JobErrorKind::Snoozed, reason.into()).with_code(SNOOZED);
+        this.0.retry_after = Some(delay);
+        this
+    }
+
     /// Failed, without an opinion on trying again. Code `handler_failed` unless [`JobError::with_code`] says otherwise.
     pub fn failed(error: impl Into<BoxError>) -> Self {
         Self::from_error(JobErrorKind::Failed, error.into())
@@ -93,10 +110,10 @@ impl JobError {
         Self::new(JobErrorKind::Cancelled, "cancelled", "the job was cancelled".to_owned())
     }
 
-    /// Replaces the code.
+    /// Replaces the code; a job that is put off keeps its own.
     #[must_use]
     pub fn with_code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
-        self.0.code = code.into();
+        self.0.code = if self.0.kind == JobErrorKind::Snoozed { SNOOZED.into() } else { code.into() };
         self
     }
 

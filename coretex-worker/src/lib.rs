@@ -81,6 +81,7 @@
 //! |---|---|---|
 //! | `Ok` | `SUCCEEDED` | |
 //! | [`JobError::retry`], [`JobError::retry_after`] | `FAILED_RETRYABLE` | `handler_failed` or your own |
+//! | [`JobError::snooze`] | `FAILED_RETRYABLE`, and none of the step's tries | `snoozed` |
 //! | [`JobError::failed`] | `FAILED` | `handler_failed` or your own |
 //! | [`JobError::fatal`] | `FAILED_FATAL` | your own |
 //! | [`JobError::cancelled`], or any error after a cancel | `CANCELLED` | `cancelled` |
@@ -95,6 +96,12 @@
 //! | the same, for a job sent to this worker alone | `FAILED_RETRYABLE` | `worker_stopped` |
 //!
 //! A handler that returns `Ok` after it was asked to stop has done the work, and says so. The others do not.
+//!
+//! # Layers
+//!
+//! [`WorkerBuilder::layer`] puts a [`tower`](https://docs.rs/tower) layer around every handler, and
+//! [`WorkerBuilder::handle_layered`] around one: timeouts, limits, spans, whatever implements
+//! `tower_layer::Layer<`[`JobService`]`>`. Handlers without layers know nothing of it, and cost nothing for it.
 //!
 //! # What can be relied on
 //!
@@ -125,10 +132,12 @@ pub mod endpoint;
 mod extract;
 mod handler;
 mod job_error;
+mod layer;
 mod runtime;
 
 pub use builder::{BuildError, Given, MAX_PARALLEL, NoState, StateSource, WorkerBuilder};
 pub use extract::{Cancel, CancelReason, Deadline, FromJob, FromRef, Input, JobContext, Progress, RawInput, State};
 pub use handler::{Handler, HandlerFuture, HandlerResult, IntoOutput, IntoResult, Output, RawOutput};
-pub use job_error::{JobError, JobErrorKind, MAX_MESSAGE_BYTES, RETRY_AFTER_KEY, Rejection};
+pub use job_error::{JobError, JobErrorKind, MAX_MESSAGE_BYTES, RETRY_AFTER_KEY, Rejection, SNOOZED};
+pub use layer::{JobLayer, JobService};
 pub use runtime::{RunningWorker, Worker, WorkerError, WorkerStats};

@@ -158,7 +158,7 @@ impl Sim<'_> {
             team: "".into(),
             principal: "".into(),
             meta: Arc::default(),
-            labels: Arc::default(),
+            labels: Default::default(),
             priority: priority.get(told.priority).copied().unwrap_or_default(),
             memory_id: "".into(),
             adapter_id: told.adapter.map(|adapter| format!("adapter-{adapter}").into()),

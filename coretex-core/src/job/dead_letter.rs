@@ -5,7 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Job, JobSpec, JobState};
+use super::{Failure, Fingerprint, Job, JobSpec, JobState};
+use crate::policy::Decision;
 
 /// Stable codes that the platform itself gives. Workers add their own.
 pub mod codes {
@@ -35,6 +36,8 @@ pub mod codes {
     pub const OUTPUT_INVALID: &str = "output_invalid";
     /// An expression could not be evaluated.
     pub const EXPRESSION_FAILED: &str = "expression_failed";
+    /// A worker said: not now. See [`MAX_SNOOZES`](super::MAX_SNOOZES).
+    pub const SNOOZED: &str = "snoozed";
     /// A payload is larger than allowed.
     pub const PAYLOAD_TOO_LARGE: &str = "payload_too_large";
 }
@@ -54,19 +57,39 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// When it was given up.
     pub created_at: Timestamp,
+    /// Which failures are of the same kind.
+    pub fingerprint: Fingerprint,
+    /// What they have in common: the message without numbers and identities.
+    pub pattern: Arc<str>,
+    /// What policy said last, with its rule and snapshot; absent when it was never asked, or did not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Arc<Decision>>,
+    /// The pool that it was sent to, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Arc<str>>,
+    /// The worker that had it, if one said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Arc<str>>,
 }
 
 impl DeadLetter {
     /// Records that `job` is given up; `before` is the state it was in.
     #[must_use]
     pub fn of(job: &Job, before: JobState, spec: Arc<JobSpec>, at: Timestamp) -> Self {
+        let failure = job.failure.clone().unwrap_or_else(|| Failure::fatal("unknown", "no reason was recorded"));
+        let (fingerprint, pattern) = Fingerprint::of(job, &spec, &failure.code, &failure.message);
         Self {
             spec,
             state: job.state,
             last_state: before,
-            failure: job.failure.clone().unwrap_or_else(|| Failure::fatal("unknown", "no reason was recorded")),
+            failure,
             attempts: job.attempt,
             created_at: at,
+            fingerprint,
+            pattern: pattern.into(),
+            decision: job.decision.clone(),
+            pool: job.pool.clone(),
+            worker: job.worker.clone(),
         }
     }
 }

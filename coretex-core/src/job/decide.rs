@@ -240,7 +240,7 @@ fn gate(
     facts: &Facts<'_>,
     moves: &mut Moves,
 ) {
-    match facts.policy.evaluate(&spec.question()) {
+    match facts.policy.evaluate(&spec.question().at(facts.now)) {
         Verdict::Decided(decision) => proceed(spec, grant, Arc::new(decision), facts, moves),
         Verdict::Ask => ask(spec, asking, facts, moves),
     }

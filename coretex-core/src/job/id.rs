@@ -224,6 +224,12 @@ impl StepRunId {
     }
 }
 
+/// What lies before and behind the last `mark`, an ASCII character.
+fn split_last(text: &str, mark: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().rposition(|byte| byte == mark)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
 impl From<StepId> for StepRunId {
     fn from(step: StepId) -> Self {
         Self::of_step(&step)
@@ -234,24 +240,21 @@ impl JobId {
     /// The id of a step's attempt.
     #[must_use]
     pub fn of_step(run: &RunId, step: &StepRunId, attempt: u32) -> Self {
-        use fmt::Write;
         // Once per attempt, so that a format string would be felt.
-        let (run, step) = (run.as_str(), step.as_str());
-        let mut text = String::with_capacity(run.len() + step.len() + 12);
-        text.push_str(run);
-        text.push(':');
-        text.push_str(step);
-        text.push('@');
-        // Writing to a string cannot fail.
-        let _infallible = write!(text, "{attempt}");
-        Self(text.into())
+        let mut digits = [0; 4];
+        let attempt: &str = match char::from_digit(attempt, 10) {
+            Some(digit) => digit.encode_utf8(&mut digits),
+            None => &attempt.to_string(),
+        };
+        Self([run.as_str(), ":", step.as_str(), "@", attempt].concat().into())
     }
 
     /// Run, step and attempt, when the id is of that form.
     #[must_use]
     pub fn step_parts(&self) -> Option<(&str, &str, u32)> {
-        let (run, rest) = self.0.rsplit_once(':')?;
-        let (step, attempt) = rest.rsplit_once('@')?;
+        // Both are near the end, where a search by bytes finds them sooner than one for a text.
+        let (run, rest) = split_last(&self.0, b':')?;
+        let (step, attempt) = split_last(rest, b'@')?;
         Some((run, step, attempt.parse().ok()?))
     }
 }

@@ -1,12 +1,12 @@
 //! What a job is, apart from how far it has come.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{JobId, RunId, StepRunId, TenantId, Topic, WorkflowId};
 use crate::{
-    policy::{JobMeta, PolicyRequest},
+    policy::{JobMeta, Labels, PolicyRequest},
     value::Value,
 };
 
@@ -78,7 +78,7 @@ pub struct JobSpec {
     pub meta: Arc<JobMeta>,
     /// Free labels.
     #[serde(default)]
-    pub labels: Arc<BTreeMap<String, String>>,
+    pub labels: Labels,
     /// How urgent.
     #[serde(default)]
     pub priority: Priority,
@@ -90,10 +90,10 @@ pub struct JobSpec {
     pub adapter_id: Option<Arc<str>>,
     /// Follows the whole tree of jobs.
     pub trace_id: Arc<str>,
-    /// The workflow it is a step of.
+    /// The workflow it is a step of, or comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow: Option<WorkflowId>,
-    /// The run it is a step of.
+    /// The run it is a step of, or comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
     /// The step it is an attempt of, with its indices.
@@ -128,7 +128,17 @@ impl JobSpec {
             step_id: self.step.as_ref().map(StepRunId::step),
             attempt: self.attempt,
             input: Some(&self.input),
+            now: None,
+            facts: None,
         }
+    }
+
+    /// The run that it is an attempt of. A job that was given up and is tried again by itself names the run that it comes
+    /// from, and is an attempt of none.
+    #[must_use]
+    pub fn attempt_of(&self) -> Option<&RunId> {
+        let run = self.run.as_ref()?;
+        self.id.as_str().strip_prefix(run.as_str())?.starts_with(':').then_some(run)
     }
 
     /// Digest of everything that an approval binds: who, what, how, with which input. Only the attempt is left out, so

@@ -92,6 +92,18 @@ impl Failure {
     }
 }
 
+/// How often a step run is put off by its workers before one more time is a failure like any other: a worker that never finds
+/// the time must not keep a run for ever.
+pub const MAX_SNOOZES: u32 = 1_000;
+
+impl Failure {
+    /// Whether the worker did not fail, but said: not now, again later.
+    #[must_use]
+    pub fn is_snooze(&self) -> bool {
+        self.retryable && *self.code == *super::codes::SNOOZED
+    }
+}
+
 /// What a job made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Output {

@@ -19,7 +19,7 @@ fn spec(id: &str) -> Arc<JobSpec> {
         team: "".into(),
         principal: "someone".into(),
         meta: Arc::default(),
-        labels: Arc::default(),
+        labels: Default::default(),
         priority: Priority::Batch,
         memory_id: "".into(),
         adapter_id: None,

@@ -129,7 +129,7 @@ impl State {
     /// `begun` when the state already holds the first event.
     pub fn adopt(&mut self, transition: &mut Transition, begun: bool) {
         if let (Self::Run(run), Some(changes)) = (&mut *self, transition.changes.take()) {
-            return run.adopt(*changes);
+            return run.adopt(changes);
         }
         for event in transition.events.iter().skip(usize::from(begun)) {
             self.apply(event);

@@ -4,11 +4,15 @@
 //! [permits](Outcome::permits) it.
 
 mod decision;
+mod facts;
 mod fixed;
+mod labels;
 mod request;
 
 pub use decision::{
     BudgetLimits, Constraints, Decision, DiffLimits, Obligation, Outcome, Remediation, Sandbox, Toolchain,
 };
+pub use facts::RunFacts;
 pub use fixed::{FixedPolicy, fixed};
+pub use labels::Labels;
 pub use request::{ActorType, JobMeta, PolicyRequest};

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::{Labels, RunFacts};
 use crate::value::Value;
 
 /// Who acts: a person or a program.
@@ -71,7 +73,7 @@ pub struct PolicyRequest<'a> {
     /// The structured identity.
     pub meta: &'a JobMeta,
     /// Free labels of the job.
-    pub labels: &'a BTreeMap<String, String>,
+    pub labels: &'a Labels,
     /// The workflow that the job is a step of.
     pub workflow_id: Option<&'a str>,
     /// The run that the job is a step of.
@@ -82,4 +84,17 @@ pub struct PolicyRequest<'a> {
     pub attempt: u32,
     /// The input, where it is at hand.
     pub input: Option<&'a Value>,
+    /// When it is asked. Rules about times of the day read it, and no clock.
+    pub now: Option<Timestamp>,
+    /// What is known of the run beyond the job, where somebody tells it.
+    pub facts: Option<&'a RunFacts>,
+}
+
+impl PolicyRequest<'_> {
+    /// The same question, asked at `now`.
+    #[must_use]
+    pub const fn at(mut self, now: Timestamp) -> Self {
+        self.now = Some(now);
+        self
+    }
 }

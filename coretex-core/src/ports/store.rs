@@ -87,8 +87,10 @@ impl Key {
                 limits::KEY_BYTES
             )));
         }
-        // All of them are below `~`, or begin with a byte that no printable ASCII text has.
-        if text.bytes().any(|byte| !matches!(byte, b' '..=b'~')) && text.chars().any(char::is_control) {
+        // All of them are below `~`, or begin with a byte that no printable ASCII text has. Every byte is looked at, which
+        // takes many at once.
+        let is_plain = text.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'));
+        if !is_plain && text.chars().any(char::is_control) {
             return Err(StoreError::invalid(format!("key `{}` holds a control character", text.escape_debug())));
         }
         Ok(())

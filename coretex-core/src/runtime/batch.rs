@@ -6,12 +6,12 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
-    blob_refs, concurrency, index,
+    blob_refs, concurrency, dead_letters, index,
     keys::{self, AggregateId, Gate},
     schedules,
 };
 use crate::{
-    job::{ApprovalRequest, DeadLetter, Effect},
+    job::{ApprovalRequest, Effect},
     plane::{Event, State, Transition},
     ports::{Batch, Condition, Expected, Op, StoreError, WriteClass, limits},
     workflow::{Claim, RunEffect, RunStatus, RunSummary, StartRun, Wake},
@@ -63,7 +63,8 @@ pub(super) struct Prepared {
     pub(super) outbox: Vec<(usize, crate::ports::Key)>,
 }
 
-/// Builds the batch. `state` is the state after the transition, `head` the head before it.
+/// Builds the batch. `state` is the state after the transition, `head` the head before it; records are written in
+/// `scratch`.
 pub(super) fn prepare(
     aggregate: &AggregateId,
     head: u64,
@@ -71,11 +72,12 @@ pub(super) fn prepare(
     state: &State,
     kept: &mut Kept,
     start: Option<&StartRun>,
+    scratch: &mut Vec<u8>,
 ) -> Result<Prepared, StoreError> {
     let mut batch = Batch::new();
     let mut prepared_arm = None;
     if !transition.events.is_empty() {
-        let events = encode_events(&transition.events).map_err(|error| unencodable(&error))?;
+        let events = encode_events(&transition.events, scratch).map_err(|error| unencodable(&error))?;
         blob_refs::noted(&mut batch, aggregate, &transition.events);
         batch.push(Op::Append { stream: aggregate.stream(), expected: Expected::Head(head), events });
     }
@@ -111,7 +113,7 @@ pub(super) fn prepare(
         if (kept.status != Some(run.status()) || has_moved)
             && let Some(summary) = RunSummary::of(run)
         {
-            let view = encode(&summary)?;
+            let view = encode_in(scratch, &summary)?;
             if let Some(left) = left {
                 index::moved(&mut batch, &summary, &left);
             }
@@ -156,8 +158,8 @@ pub(super) fn prepare(
         kept.claim = run.claim();
     }
     let tenant = match state {
-        State::Run(run) => run.tenant().clone(),
-        State::Job(record) => record.spec.tenant.clone(),
+        State::Run(run) => run.tenant(),
+        State::Job(record) => &record.spec.tenant,
     };
     for id in &transition.records.closed {
         batch.push(delete(keys::approval(tenant.as_str(), id)));
@@ -167,7 +169,7 @@ pub(super) fn prepare(
         push_approval(&mut batch, request)?;
     }
     for letter in &transition.records.dead_letters {
-        push_dead_letter(&mut batch, letter)?;
+        dead_letters::push(&mut batch, letter)?;
     }
     let mut outbox = Vec::new();
     for (n, effect) in transition.effects.iter().enumerate() {
@@ -186,25 +188,15 @@ pub(super) fn prepare(
     Ok(Prepared { batch, arm: prepared_arm, gate, schedule, outbox })
 }
 
-/// Events of one transition lie in one buffer: they are kept and dropped together. Its first size fits the usual ones
-/// closely, because a store in memory keeps it.
-fn encode_events(events: &[Event]) -> Result<Vec<Bytes>, serde_json::Error> {
-    let mut buffer = Vec::with_capacity(events.len() * 224);
-    let mut ends = Vec::with_capacity(events.len());
+/// The events as they are stored, each in as many bytes as it has, because a store in memory keeps them.
+fn encode_events(events: &[Event], scratch: &mut Vec<u8>) -> Result<Vec<Bytes>, serde_json::Error> {
+    let mut encoded = Vec::with_capacity(events.len());
     for event in events {
-        event.encode_into(&mut buffer)?;
-        ends.push(buffer.len());
+        scratch.clear();
+        event.encode_into(scratch)?;
+        encoded.push(Bytes::copy_from_slice(scratch));
     }
-    let buffer = Bytes::from(buffer);
-    let mut start = 0;
-    Ok(ends
-        .into_iter()
-        .map(|end| {
-            let event = buffer.slice(start..end);
-            start = end;
-            event
-        })
-        .collect())
+    Ok(encoded)
 }
 
 fn push_approval(batch: &mut Batch, request: &ApprovalRequest) -> Result<(), StoreError> {
@@ -212,22 +204,15 @@ fn push_approval(batch: &mut Batch, request: &ApprovalRequest) -> Result<(), Sto
     Ok(())
 }
 
-fn push_dead_letter(batch: &mut Batch, letter: &DeadLetter) -> Result<(), StoreError> {
-    let job = letter.spec.id.as_str();
-    batch.push(put(keys::dead_letter(job), encode(letter)?));
-    batch.push(put(keys::dead_letter_by_time(letter.created_at, job), Bytes::copy_from_slice(job.as_bytes())));
-    Ok(())
-}
-
-/// Removes a dead letter.
-pub(super) fn forget_dead_letter(batch: &mut Batch, letter: &DeadLetter) {
-    let job = letter.spec.id.as_str();
-    batch.push(Op::Delete { key: keys::dead_letter(job), condition: Condition::Always, class: WriteClass::Exact });
-    batch.push(delete(keys::dead_letter_by_time(letter.created_at, job)));
-}
-
 pub(super) fn encode(value: &impl serde::Serialize) -> Result<Bytes, StoreError> {
-    serde_json::to_vec(value).map(Bytes::from).map_err(|error| unencodable(&error))
+    encode_in(&mut Vec::new(), value)
+}
+
+/// Writes `value` in `scratch`, and takes as many bytes as it has.
+fn encode_in(scratch: &mut Vec<u8>, value: &impl serde::Serialize) -> Result<Bytes, StoreError> {
+    scratch.clear();
+    serde_json::to_writer(&mut *scratch, value).map_err(|error| unencodable(&error))?;
+    Ok(Bytes::copy_from_slice(scratch))
 }
 
 fn unencodable(error: &serde_json::Error) -> StoreError {

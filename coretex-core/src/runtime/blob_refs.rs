@@ -19,11 +19,13 @@ use crate::{
 
 /// Notes what the outputs among `events` pin.
 pub(super) fn noted(batch: &mut Batch, aggregate: &AggregateId, events: &[Event]) {
-    for digest in events.iter().flat_map(outputs).filter_map(|output| output.sha256.as_deref()) {
+    let mut note = |output: &Output| {
+        let Some(digest) = &output.sha256 else { return };
         let mark = bytes::Bytes::from_static(b"1");
         batch.push(put(reference(aggregate, digest), mark.clone()));
         batch.push(put(format!("{}{digest}", keys::blobs_of(aggregate)).into(), mark));
-    }
+    };
+    events.iter().for_each(|event| each_output(event, &mut note));
 }
 
 /// Takes back everything that `aggregate` needs.
@@ -53,18 +55,19 @@ fn reference(aggregate: &AggregateId, digest: &str) -> Key {
     format!("{}{}/{}", keys::blob_refs(digest), aggregate.kind(), aggregate.id()).into()
 }
 
-fn outputs(event: &Event) -> Vec<&Output> {
+fn each_output(event: &Event, mut visit: impl FnMut(&Output)) {
     match event {
         Event::Run(stored) => match &stored.event {
             RunEvent::StepCompleted { output, .. }
-            | RunEvent::StepJob { event: JobEvent::Succeeded { output, .. }, .. } => vec![output],
+            | RunEvent::StepJob { event: JobEvent::Succeeded { output, .. }, .. } => visit(output),
             // A run that goes on from another one needs what that made, for as long as itself is kept.
-            RunEvent::RunRestored { state } => state.outputs().collect(),
-            _ => Vec::new(),
+            RunEvent::RunRestored { state } => state.outputs().for_each(visit),
+            _ => {}
         },
-        Event::Job(stored) => match &stored.event {
-            JobRecordEvent::JobChanged { event: JobEvent::Succeeded { output, .. } } => vec![output],
-            _ => Vec::new(),
-        },
+        Event::Job(stored) => {
+            if let JobRecordEvent::JobChanged { event: JobEvent::Succeeded { output, .. } } = &stored.event {
+                visit(output);
+            }
+        }
     }
 }

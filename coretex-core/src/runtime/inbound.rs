@@ -143,7 +143,7 @@ fn heard_done(done: &JobDone, spec: &JobSpec, delivery: &Delivery) -> Heard {
         status: JobStatusReport::Succeeded(Output { value, ..Output::default() }),
         execution_ms: u64::try_from(done.execution().as_millis()).unwrap_or(u64::MAX),
     };
-    let (aggregate, fenced) = match &spec.run {
+    let (aggregate, fenced) = match spec.attempt_of() {
         Some(run) => (AggregateId::Run(run.shared()), true),
         None => (AggregateId::Job(spec.id.shared()), false),
     };

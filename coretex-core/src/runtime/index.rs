@@ -117,11 +117,11 @@ impl Keys<'_> {
         let Self { run, at } = *self;
         let lists = [keys::runs_at(&run.org_id), keys::runs_of(&run.workflow_id)];
         let labels = run.labels.iter().map(|(name, value)| keys::by_label(&run.org_id, name, value));
-        lists.into_iter().chain(labels).map(move |list| format!("{list}{at}").into())
+        lists.into_iter().chain(labels).map(move |list| (list + at).into())
     }
 
     fn on(&self, shelf: &str) -> Key {
-        format!("{}{}", keys::by_status(&self.run.org_id, shelf), self.at).into()
+        (keys::by_status(&self.run.org_id, shelf) + self.at).into()
     }
 
     fn live(&self) -> Key {

@@ -20,6 +20,9 @@
 //! | `blob-refs/<digest>/<kind>/<id>`, `blobs-of/<kind>/<id>/<digest>` | who needs a pinned output | with the aggregate |
 //! | `jobs-ended/<µs>/<job>` | how a job that was submitted by itself ended, by when | with the job |
 //! | `dlq/<job>`, `dlq-by-time/<µs>/<job>` | jobs given up | until retried or deleted |
+//! | `dlq-of/<tenant>/<µs>/<job>`, `dlq-by/<tenant>/<hash>/<µs>/<job>` | those of a tenant; by fingerprint, code, topic, workflow, run | with the letter |
+//! | `dlq-groups/<tenant>/<fingerprint>`, `dlq-counts/<tenant>/<fingerprint>` | letters of one kind: what they share; how many there are | while there is one |
+//! | `dlq-retried/<job>` | what became of one that was tried again, with the letter | thirty days |
 //! | `slots/<tenant>/<gate>/<run>`, `slots-taken/<tenant>/<gate>` | a place under a concurrency key; how many are held | while a run holds it |
 //! | `queued/<tenant>/<gate>/<rank>/<µs>/<run>` | a run that waits for a place | while it waits |
 //! | `gave-way/<tenant>/<gate>/<kind>/<digest>` | the run that gave way to a start under `cancel_newest` | seven days |
@@ -79,12 +82,11 @@ impl AggregateId {
     }
 
     pub(super) fn stream(&self) -> Key {
-        // Once per batch.
-        [self.kind(), "/", self.id()].concat().into()
+        key([self.kind(), "/", self.id()])
     }
 
     pub(super) fn hot(&self) -> Key {
-        format!("hot/{}/{}", self.kind(), self.id()).into()
+        key([HOT, self.kind(), "/", self.id()])
     }
 
     /// What the keys of its outbox begin with.
@@ -101,6 +103,12 @@ impl AggregateId {
     }
 }
 
+/// The parts one behind the other. Several keys are made for each run and one for each batch, where a format string would
+/// be felt.
+fn key<const PARTS: usize>(parts: [&str; PARTS]) -> Key {
+    parts.concat().into()
+}
+
 pub(super) const HOT: &str = "hot/";
 pub(super) const TIMERS: &str = "timers/";
 pub(super) const OUTBOX: &str = "outbox/";
@@ -111,6 +119,7 @@ pub(super) const RESTARTS: &str = "restarts/";
 pub(super) const BY_STATUS: &str = "by-status/";
 pub(super) const JOBS_ENDED: &str = "jobs-ended/";
 pub(super) const DEAD_LETTERS_BY_TIME: &str = "dlq-by-time/";
+pub(super) const DEAD_LETTER_COUNTS: &str = "dlq-counts/";
 pub(super) const APPROVALS: &str = "approvals/";
 pub(super) const NUDGES: &str = "nudges/";
 pub(super) const BUCKETS: &str = "buckets/";
@@ -252,11 +261,11 @@ pub(super) fn definition(digest: &str) -> Key {
 }
 
 pub(super) fn workflow(id: &str) -> Key {
-    format!("{WORKFLOWS}{id}").into()
+    key([WORKFLOWS, id])
 }
 
 pub(super) fn run(id: &str) -> Key {
-    format!("{RUNS}{id}").into()
+    key([RUNS, id])
 }
 
 /// What the keys of a workflow's versions begin with.
@@ -273,7 +282,7 @@ pub(super) fn version_of(workflow: &str, digest: &str) -> Key {
 }
 
 pub(super) fn pins(digest: &str) -> Key {
-    format!("pins/{digest}").into()
+    key(["pins/", digest])
 }
 
 /// What the keys of those who need the pinned output `digest` begin with.
@@ -292,15 +301,15 @@ pub(super) fn restart(run: &str) -> Key {
 }
 
 pub(super) fn runs_at(tenant: &str) -> String {
-    format!("runs-at/{tenant}/")
+    ["runs-at/", tenant, "/"].concat()
 }
 
 pub(super) fn runs_of(workflow: &str) -> String {
-    format!("runs-of/{workflow}/")
+    ["runs-of/", workflow, "/"].concat()
 }
 
 pub(super) fn by_status(tenant: &str, shelf: &str) -> String {
-    format!("{BY_STATUS}{tenant}/{shelf}/")
+    [BY_STATUS, tenant, "/", shelf, "/"].concat()
 }
 
 /// Labels are free text of any length, so the key holds a hash; whoever reads it compares the text itself.
@@ -322,7 +331,7 @@ pub(super) fn live_on(workflow: &str, digest: &str) -> String {
 }
 
 pub(super) fn live(workflow: &str, digest: &str, run: &str) -> Key {
-    format!("live-of/{workflow}/{digest}/{run}").into()
+    key(["live-of/", workflow, "/", digest, "/", run])
 }
 
 pub(super) fn approval(tenant: &str, id: &str) -> Key {
@@ -335,6 +344,33 @@ pub(super) fn dead_letter(job: &str) -> Key {
 
 pub(super) fn dead_letter_by_time(at: Timestamp, job: &str) -> Key {
     format!("{DEAD_LETTERS_BY_TIME}{:020}/{job}", at.as_microsecond().max(0)).into()
+}
+
+/// Letters of a tenant, by when they were written.
+pub(super) fn dead_letters_of(tenant: &str) -> String {
+    format!("dlq-of/{tenant}/")
+}
+
+/// Letters of a tenant that have `value` as their `kind`. Values are free text of any length, so the key holds a hash.
+pub(super) fn dead_letters_by(tenant: &str, kind: &str, value: &str) -> String {
+    let hash = Sha256::digest(format!("{kind}/{value}"));
+    format!("dlq-by/{tenant}/{}/", hex_of(hash, 12))
+}
+
+pub(super) fn dead_letter_groups_of(tenant: &str) -> String {
+    format!("dlq-groups/{tenant}/")
+}
+
+pub(super) fn dead_letter_group(tenant: &str, fingerprint: &str) -> Key {
+    format!("dlq-groups/{tenant}/{fingerprint}").into()
+}
+
+pub(super) fn dead_letter_count(tenant: &str, fingerprint: &str) -> Key {
+    format!("{DEAD_LETTER_COUNTS}{tenant}/{fingerprint}").into()
+}
+
+pub(super) fn dead_letter_retried(job: &str) -> Key {
+    format!("dlq-retried/{job}").into()
 }
 
 pub(super) fn job_ended(at: Timestamp, job: &str) -> Key {

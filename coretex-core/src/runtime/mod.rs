@@ -21,6 +21,7 @@ mod children;
 mod clients;
 mod compare;
 mod concurrency;
+mod dead_letters;
 mod definitions;
 mod error;
 mod executor;
@@ -61,6 +62,9 @@ mod workers;
 pub use builder::{Builder, RecoveryReport};
 pub use compare::{AffectedRun, VersionDiff};
 pub use concurrency::{QueuedQuery, QueuedStart, SlotHolder};
+pub use dead_letters::{
+    BulkRetry, DeadLetterCount, DeadLetterGroup, DeadLetterQuery, Retried, RetryOutcome, RetryRequest, RetryWay,
+};
 pub use error::{PlaneError, PlaneErrorKind};
 pub use history::{ReplayReport, RerunRequest};
 pub use migrate::{MigrationOutcome, MigrationQuery, MigrationRequest, RunMigration};

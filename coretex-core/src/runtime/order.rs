@@ -171,7 +171,7 @@ mod tests {
             team: "sre".into(),
             principal: "ann".into(),
             meta: Arc::default(),
-            labels: Arc::new(BTreeMap::from([("run_id".to_owned(), "r1".to_owned())])),
+            labels: BTreeMap::from([("run_id".to_owned(), "r1".to_owned())]).into(),
             priority: Priority::Critical,
             memory_id: "repo:a".into(),
             adapter_id: None,

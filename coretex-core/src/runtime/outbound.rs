@@ -164,7 +164,7 @@ fn ask(shared: &Arc<Shared>, aggregate: &AggregateId, spec: Arc<JobSpec>, until:
     let (shared, aggregate) = (shared.clone(), aggregate.clone());
     let busy = shared.clock.busy();
     shared.clone().spawn(async move {
-        let request = spec.question();
+        let request = spec.question().at(shared.clock.now());
         let mut answer = shared.policy.ask(&request);
         // One that answers at once takes no time.
         let decision = match futures::poll!(answer.as_mut()) {

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    Builder, JobRequest, PlaneError, PlaneErrorKind, RecoveryReport, StartRequest, WorkerStatus, batch,
+    Builder, JobRequest, PlaneError, PlaneErrorKind, RecoveryReport, StartRequest, WorkerStatus,
     inbound::aggregate_of,
     keys::{self, AggregateId},
     outbound::job_input,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     governance::Principal,
-    job::{Answer, DeadLetter, JobId, JobInput, JobSpec, RunId, StepRunId, WorkflowId},
+    job::{Answer, JobId, JobInput, RunId, StepRunId, WorkflowId},
     ports::{Batch, Blobs, Bus, Clock, PolicyEngine, Store},
     scheduler::Routes,
     workflow::{Run, RunInput, Workflow, WorkflowSpec},
@@ -251,47 +251,6 @@ impl ControlPlane {
     /// When there is no such job of the principal's tenant, or the store refuses.
     pub async fn cancel_job(&self, principal: &Principal, job: &JobId, reason: &str) -> Result<(), PlaneError> {
         submit::cancel(self.shared(), principal, job, reason).await
-    }
-
-    /// Tries a job that was given up once more, as a new job with everything the old one had: the same policy judges
-    /// it. The dead letter goes when the new job is there.
-    ///
-    /// # Errors
-    /// When there is no such dead letter, or the store refuses.
-    pub async fn retry_dead_letter(&self, principal: &Principal, job: &JobId) -> Result<JobId, PlaneError> {
-        let letter = self.dead_letter(principal, job).await?;
-        // The same letter gives the same job: asked for twice, it is submitted once.
-        let suffix = format!("{:08x}", letter.created_at.as_microsecond() & 0xffff_ffff);
-        // The id of a step's attempt is not free for others to use.
-        let base: String =
-            job.as_str().chars().map(|c| if matches!(c, '@' | ':' | '[' | ']') { '.' } else { c }).collect();
-        let mut spec = JobSpec::clone(&letter.spec);
-        spec.id = JobId::parse(&format!("{base}-retry-{suffix}"))?;
-        spec.attempt = 1;
-        spec.trace_id = format!("dlq-retry-{job}").into();
-        // The run has ended; the new job stands by itself. Where it came from stays in its labels.
-        (spec.workflow, spec.run, spec.step) = (None, None, None);
-        let labels = Arc::make_mut(&mut spec.labels);
-        labels.insert("retry".into(), "true".into());
-        labels.insert("retry_of_job".into(), job.to_string());
-        let id = submit::submit_spec(self.shared(), spec).await?;
-        self.forget(&letter).await?;
-        Ok(id)
-    }
-
-    /// Removes a dead letter.
-    ///
-    /// # Errors
-    /// When there is none of the principal's tenant, or the store refuses.
-    pub async fn delete_dead_letter(&self, principal: &Principal, job: &JobId) -> Result<(), PlaneError> {
-        let letter = self.dead_letter(principal, job).await?;
-        self.forget(&letter).await
-    }
-
-    async fn forget(&self, letter: &DeadLetter) -> Result<(), PlaneError> {
-        let mut batch = Batch::new();
-        batch::forget_dead_letter(&mut batch, letter);
-        commit_one(self.shared(), batch).await
     }
 
     /// Finishes what is being committed, stops taking anything, closes the bus and the store. Work that workers have is

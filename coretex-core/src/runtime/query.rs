@@ -7,12 +7,12 @@ use sha2::{Digest, Sha256};
 
 use super::{
     ControlPlane, PlaneError, PlaneErrorKind,
-    keys::{self, APPROVALS, AggregateId, DEAD_LETTERS_BY_TIME, WORKFLOWS},
+    keys::{self, APPROVALS, AggregateId, WORKFLOWS},
     load, submit,
 };
 use crate::{
     governance::Principal,
-    job::{ApprovalRequest, DeadLetter, Job, JobId, JobSpec, RunId, WorkflowId},
+    job::{ApprovalRequest, Job, JobId, JobSpec, RunId, WorkflowId},
     ports::{Entry, Key, Scan},
     workflow::{Run, RunSummary, StoredEvent, TimelineEvent, WorkflowSpec, timeline},
 };
@@ -146,61 +146,6 @@ impl ControlPlane {
     pub async fn approval(&self, principal: &Principal, id: &str) -> Result<ApprovalRequest, PlaneError> {
         let entry = self.shared().store.get(&keys::approval(principal.tenant.as_str(), id)).await?;
         read("an approval", &entry.ok_or_else(|| PlaneError::not_found("approval", id))?)
-    }
-
-    /// Jobs of the principal's tenant that were given up, newest first.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn dead_letters(
-        &self,
-        principal: &Principal,
-        cursor_text: Option<String>,
-        limit: usize,
-    ) -> Result<ListPage<DeadLetter>, PlaneError> {
-        let limit = page_size(limit);
-        let list = format!("{DEAD_LETTERS_BY_TIME}{}", principal.tenant);
-        let mut after = cursor(DEAD_LETTERS_BY_TIME, unmarked(&list, cursor_text)?.as_deref())?;
-        let next_behind = |key: &Key| key.as_str().strip_prefix(DEAD_LETTERS_BY_TIME).map(|rest| marked(&list, rest));
-        let mut items = Vec::new();
-        let mut looked_at = 0;
-        loop {
-            let scan = Scan::prefix(DEAD_LETTERS_BY_TIME).reverse().after(after).limit(limit);
-            let page = self.shared().store.scan(scan).await?;
-            after = page.next;
-            for entry in &page.entries {
-                looked_at += 1;
-                let job = std::str::from_utf8(&entry.value).map_err(|error| {
-                    PlaneError::damaged(&format!("a dead letter's name at `{}`", entry.key), &error)
-                })?;
-                if let Some(letter) = self.shared().store.get(&keys::dead_letter(job)).await? {
-                    let letter: DeadLetter = read("a dead letter", &letter)?;
-                    if letter.spec.tenant == principal.tenant {
-                        items.push(letter);
-                    }
-                }
-                if items.len() == limit {
-                    return Ok(ListPage { items, next: next_behind(&entry.key) });
-                }
-            }
-            if after.is_none() || looked_at >= SCAN_BOUND {
-                return Ok(ListPage { items, next: after.as_ref().and_then(next_behind) });
-            }
-        }
-    }
-
-    /// The dead letter of `job`.
-    ///
-    /// # Errors
-    /// When there is none of the principal's tenant, or the store cannot be read.
-    pub async fn dead_letter(&self, principal: &Principal, job: &JobId) -> Result<DeadLetter, PlaneError> {
-        let missing = || {
-            let message = format!("job `{job}` is not among the dead letters");
-            PlaneError::new(PlaneErrorKind::NotFound, "dead_letter_not_found", message)
-        };
-        let entry = self.shared().store.get(&keys::dead_letter(job.as_str())).await?.ok_or_else(missing)?;
-        let letter: DeadLetter = read("a dead letter", &entry)?;
-        if letter.spec.tenant == principal.tenant { Ok(letter) } else { Err(missing()) }
     }
 
     /// A page of the list behind `scan`, whose cursors are good for that list only.

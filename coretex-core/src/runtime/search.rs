@@ -155,7 +155,7 @@ impl ControlPlane {
             (None, None) => None,
         };
         let mut items = Vec::new();
-        let mut work = Work { done: 0, most: work };
+        let mut work = Work::new(work);
         loop {
             let Some(found) = meet(shared, &mut sources, bound.as_ref(), &mut work).await? else {
                 return Ok(ListPage { items, next: None });
@@ -187,12 +187,12 @@ impl ControlPlane {
     }
 }
 
-fn cursor_invalid() -> PlaneError {
+pub(super) fn cursor_invalid() -> PlaneError {
     PlaneError::new(PlaneErrorKind::Invalid, "cursor_invalid", "the cursor is not one that was given out")
 }
 
 /// What a cursor of this kind holds: `t` the place of the last run shown, `a` a place to go on at, `i` an id.
-fn after(cursor: &str, kind: char) -> Result<&str, PlaneError> {
+pub(super) fn after(cursor: &str, kind: char) -> Result<&str, PlaneError> {
     let text = cursor.strip_prefix(kind).ok_or_else(cursor_invalid)?;
     let well_formed = match kind {
         'i' => !text.is_empty(),
@@ -203,7 +203,7 @@ fn after(cursor: &str, kind: char) -> Result<&str, PlaneError> {
 
 /// Where to look from, downwards.
 #[derive(Clone, Debug)]
-enum Bound {
+pub(super) enum Bound {
     /// At this place or before it.
     At(String),
     /// Strictly before it.
@@ -229,19 +229,23 @@ impl Bound {
 }
 
 /// Entries looked at, and how many at most.
-struct Work {
+pub(super) struct Work {
     done: usize,
     most: usize,
 }
 
 impl Work {
-    const fn is_done(&self) -> bool {
+    pub(super) const fn new(most: usize) -> Self {
+        Self { done: 0, most }
+    }
+
+    pub(super) const fn is_done(&self) -> bool {
         self.done >= self.most
     }
 }
 
 /// One or more lists read as one.
-struct Source {
+pub(super) struct Source {
     lists: Vec<String>,
     /// How many places to read next.
     size: usize,
@@ -254,17 +258,16 @@ struct Source {
 }
 
 fn sources(tenant: &str, query: &RunQuery, limit: usize) -> Vec<Source> {
-    let source = |lists| Source { lists, size: FEWEST, read: VecDeque::new(), down_to: None, ends: false };
     let mut sources: Vec<Source> =
-        query.labels.iter().map(|(name, value)| source(vec![keys::by_label(tenant, name, value)])).collect();
+        query.labels.iter().map(|(name, value)| Source::new(vec![keys::by_label(tenant, name, value)])).collect();
     if let Some(shelves) = query.shelves() {
-        sources.push(source(shelves.iter().map(|shelf| keys::by_status(tenant, shelf)).collect()));
+        sources.push(Source::new(shelves.iter().map(|shelf| keys::by_status(tenant, shelf)).collect()));
     }
     if let Some(workflow) = &query.workflow {
-        sources.push(source(vec![keys::runs_of(workflow.as_str())]));
+        sources.push(Source::new(vec![keys::runs_of(workflow.as_str())]));
     }
     if sources.is_empty() {
-        sources.push(source(vec![keys::runs_at(tenant)]));
+        sources.push(Source::new(vec![keys::runs_at(tenant)]));
     }
     // One that is walked alone is not jumped in.
     if let [alone] = &mut *sources {
@@ -274,6 +277,10 @@ fn sources(tenant: &str, query: &RunQuery, limit: usize) -> Vec<Source> {
 }
 
 impl Source {
+    pub(super) fn new(lists: Vec<String>) -> Self {
+        Self { lists, size: FEWEST, read: VecDeque::new(), down_to: None, ends: false }
+    }
+
     /// The newest place that `bound` allows.
     async fn seek(
         &mut self,
@@ -339,7 +346,7 @@ impl Source {
     }
 }
 
-enum Met {
+pub(super) enum Met {
     /// Every source has this place.
     All(String),
     /// Too much was read before they met; they meet at this place or before it.
@@ -347,7 +354,7 @@ enum Met {
 }
 
 /// The newest place that `bound` allows and every source has.
-async fn meet(
+pub(super) async fn meet(
     shared: &Shared,
     sources: &mut [Source],
     bound: Option<&Bound>,

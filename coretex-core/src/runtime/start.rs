@@ -39,12 +39,13 @@ pub(super) async fn start(
         None => RunId::parse(&shared.ids.uuid().to_string())?,
     };
     let start = StartRun {
-        team: request.team,
+        // Names of the run's own: all cores would count references to those that they share, for every step.
+        team: request.team.as_ref().into(),
         labels: Arc::new(request.labels),
         idempotency_key: request.idempotency_key,
         priority: request.priority,
         dry_run: request.dry_run,
-        ..StartRun::new(id.clone(), request.input, principal.id.clone())
+        ..StartRun::new(id.clone(), request.input, principal.id.as_ref().into())
     };
     let work = Work::Start { workflow, start: Box::new(start) };
     let aggregate = shared.call(AggregateId::Run(id.shared()), work).await?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ControlPlane, PlaneError, keys::AggregateId, shared::Work, start::check_input};
+use super::{ControlPlane, PlaneError, dead_letters, keys::AggregateId, shared::Work, start::check_input};
 use crate::{
     governance::Principal,
     job::{RunId, StepRunId},
@@ -55,11 +55,11 @@ impl ControlPlane {
     }
 
     /// Says how a step goes on that is parked because its retries are used up. A step that waits for data or a signal
-    /// can be skipped or failed too.
+    /// can be skipped or failed too. The dead letter of the step's job goes, unless the step is to fail.
     ///
     /// # Errors
-    /// When there is no such step, it does not wait for an operator (`step_not_waiting`), the output does not match the
-    /// step's schema (`step_data_invalid`), or the store refuses.
+    /// When there is no such step, it does not wait for an operator (`step_not_waiting`), the output or the new input does
+    /// not match the step's schema (`step_data_invalid`), or the store refuses.
     pub async fn resolve_step(
         &self,
         principal: &Principal,
@@ -67,10 +67,17 @@ impl ControlPlane {
         step: &StepRunId,
         resolution: Resolution,
     ) -> Result<(), PlaneError> {
-        if let Resolution::Complete { output } = &resolution {
-            check_input(self.shared(), output)?;
+        if let Resolution::Complete { output: value } | Resolution::Retry { input: Some(value) } = &resolution {
+            check_input(self.shared(), value)?;
         }
-        self.tell(principal, run, RunInput::Resolve { step: step.clone(), by: principal.id.clone(), resolution }).await
+        let before = self.run(principal, run).await?;
+        let by = principal.id.clone();
+        let input = RunInput::Resolve { step: step.clone(), by: by.clone(), resolution: resolution.clone() };
+        self.shared().call(AggregateId::Run(run.shared()), Work::Input(Input::Run(input))).await?;
+        match before.step(step.as_str()).and_then(|step| step.job.as_ref()) {
+            Some(job) => dead_letters::settled_step(self.shared(), &by, run, &job.id, &resolution).await,
+            None => Ok(()),
+        }
     }
 
     /// Hands an input to a run of the principal's tenant; answers when what follows from it is durable.

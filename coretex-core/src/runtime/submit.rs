@@ -41,7 +41,7 @@ pub(super) fn spec(shared: &Shared, principal: &Principal, request: JobRequest) 
         team: request.team,
         principal: principal.id.clone(),
         meta: Arc::new(request.meta),
-        labels: Arc::new(request.labels),
+        labels: request.labels.into(),
         priority: request.priority,
         memory_id: request.memory_id.unwrap_or_else(|| format!("mem:{id}").into()),
         adapter_id: request.adapter_id,

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    PlaneError, PlaneErrorKind, PruneReport, PrunedClass, Retention, WorkflowVersion, batch,
+    PlaneError, PlaneErrorKind, PruneReport, PrunedClass, Retention, WorkflowVersion, batch, dead_letters,
     inbound::{PINNED, aggregate_of},
     index,
     keys::{self, AggregateId, BY_STATUS, DEAD_LETTERS_BY_TIME, JOBS_ENDED, VERSIONS},
@@ -257,27 +257,34 @@ impl Sweep<'_> {
                 let at = |key: &Key| key.as_str().strip_prefix(DEAD_LETTERS_BY_TIME)?.split_once('/')?.0.parse().ok();
                 let Some(at): Option<i64> = at(&entry.key) else { continue };
                 if at > before {
-                    return self.flush().await;
+                    return self.groups_of_letters().await;
                 }
                 let job = String::from_utf8_lossy(&entry.value).into_owned();
-                let mut batch = Batch::new().delete(entry.key, Condition::Version(entry.version));
+                let mut batch = Batch::new();
                 let mut bytes = 0;
-                if let Some(record) = self.shared.store.get(&keys::dead_letter(&job)).await? {
-                    let letter: DeadLetter = read("a dead letter", &record)?;
-                    // The job may have been given up again since: that letter is another one.
-                    if letter.created_at.as_microsecond() <= at {
+                let record = self.shared.store.get(&keys::dead_letter(&job)).await?;
+                let letter = record.as_ref().map(|record| read::<DeadLetter>("a dead letter", record)).transpose()?;
+                match letter.zip(record) {
+                    Some((letter, record)) if letter.created_at.as_microsecond() == at => {
                         bytes = record.value.len() as u64;
-                        batch = batch.delete(record.key, Condition::Version(record.version));
+                        dead_letters::forget(&mut batch, &letter, record.version);
                     }
+                    _ => batch = batch.delete(entry.key, Condition::Version(entry.version)),
                 }
                 let class = PrunedClass::DeadLetters;
                 self.remove(Removal { class, name: job, bytes: Some(bytes), batch }).await?;
             }
             after = page.next;
             if after.is_none() {
-                return self.flush().await;
+                return self.groups_of_letters().await;
             }
         }
+    }
+
+    /// Groups go with the last of their letters.
+    async fn groups_of_letters(&mut self) -> Result<(), PlaneError> {
+        self.flush().await?;
+        if self.apply { dead_letters::tidy(self.shared, "").await } else { Ok(()) }
     }
 
     async fn versions(&mut self, age: Age) -> Result<(), PlaneError> {

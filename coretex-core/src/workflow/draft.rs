@@ -35,11 +35,8 @@ impl PartialEq for Changes {
 
 pub(super) struct Draft<'a> {
     base: &'a Run,
-    core: RunCore,
-    steps: Touched<StepRun>,
-    new_steps: Vec<StepRun>,
-    blocks: Touched<Block>,
-    new_blocks: Vec<Block>,
+    /// Boxed from the beginning: it is large, and handed on.
+    changes: Box<Changes>,
     at: jiff::Timestamp,
     events: Vec<StoredEvent>,
     /// Bytes that the events added to what the run holds.
@@ -48,17 +45,17 @@ pub(super) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub(super) fn new(base: &'a Run, at: jiff::Timestamp) -> Self {
-        Self {
-            base,
+        let changes = Changes {
+            moved: None,
             core: base.core.clone(),
             steps: Touched::default(),
             new_steps: Vec::new(),
             blocks: Touched::default(),
             new_blocks: Vec::new(),
-            at,
-            events: Vec::new(),
-            made: 0,
-        }
+            events: 0,
+        };
+        // A step that ends and the one that begins.
+        Self { base, changes: Box::new(changes), at, events: Vec::with_capacity(2), made: 0 }
     }
 
     /// The definition, for as long as the run is borrowed.
@@ -74,18 +71,14 @@ impl<'a> Draft<'a> {
     /// Records an event and folds it in: the only way in which a draft changes. `slot` is the place of the step run that
     /// it is about.
     pub(super) fn record(&mut self, slot: Option<usize>, event: RunEvent) {
-        if super::event::joins(self.events.last().map(|last| &last.event), &event) {
-            // Two that are stored as one count as one.
-            self.core.seq = self.core.seq.saturating_sub(1);
-        }
-        let held = self.core.bytes;
+        let held = self.changes.core.bytes;
         fold::evolve_at(self, self.at, &event, slot);
         self.made += match (slot.and_then(|slot| self.step_at(slot)), event.step_input()) {
             // Also of a further try, which adds nothing to what the run holds.
             (Some(step), Some(_)) => step.bytes,
-            _ => self.core.bytes.saturating_sub(held),
+            _ => self.changes.core.bytes.saturating_sub(held),
         };
-        super::event::push_joined(&mut self.events, self.at, event);
+        self.events.push(StoredEvent { at: self.at, event });
     }
 
     /// Number of events recorded so far.
@@ -104,17 +97,9 @@ impl<'a> Draft<'a> {
     }
 
     /// What was recorded, and what that changed.
-    pub(super) fn finish(self) -> (Vec<StoredEvent>, Changes) {
-        let changes = Changes {
-            moved: None,
-            core: self.core,
-            steps: self.steps,
-            new_steps: self.new_steps,
-            blocks: self.blocks,
-            new_blocks: self.new_blocks,
-            events: self.events.len() as u64,
-        };
-        (self.events, changes)
+    pub(super) fn finish(mut self) -> (Vec<StoredEvent>, Box<Changes>) {
+        self.changes.events = self.events.len() as u64;
+        (self.events, self.changes)
     }
 }
 
@@ -122,65 +107,69 @@ impl RunMut for Draft<'_> {
     fn workflow(&self) -> &Arc<Workflow> {
         &self.base.workflow
     }
+    #[inline]
     fn core(&self) -> &RunCore {
-        &self.core
+        &self.changes.core
     }
     fn core_mut(&mut self) -> &mut RunCore {
-        &mut self.core
+        &mut self.changes.core
     }
+    #[inline]
     fn step_at(&self, slot: usize) -> Option<&StepRun> {
         match slot.checked_sub(self.base.steps.len()) {
-            Some(new) => self.new_steps.get(new),
-            None => self.steps.get(slot).or_else(|| self.base.steps.get(slot)),
+            Some(new) => self.changes.new_steps.get(new),
+            None => self.changes.steps.get(slot).or_else(|| self.base.steps.get(slot)),
         }
     }
+    #[inline]
     fn step_at_mut(&mut self, slot: usize) -> Option<&mut StepRun> {
         match slot.checked_sub(self.base.steps.len()) {
-            Some(new) => self.new_steps.get_mut(new),
+            Some(new) => self.changes.new_steps.get_mut(new),
             None => {
                 let base = self.base.steps.get(slot)?;
-                self.steps.get_or_insert_with(slot, || base.clone())
+                self.changes.steps.get_or_insert_with(slot, || base.clone())
             }
         }
     }
     fn step_count(&self) -> usize {
-        self.base.steps.len() + self.new_steps.len()
+        self.base.steps.len() + self.changes.new_steps.len()
     }
     fn event_number(&self) -> u64 {
         self.base.head + self.events.len() as u64 + 1
     }
     fn push_step(&mut self, step: StepRun) {
-        self.new_steps.push(step);
+        self.changes.new_steps.push(step);
     }
+    #[inline]
     fn block_at(&self, block: usize) -> Option<&Block> {
         match block.checked_sub(self.base.blocks.len()) {
-            Some(new) => self.new_blocks.get(new),
-            None => self.blocks.get(block).or_else(|| self.base.blocks.get(block)),
+            Some(new) => self.changes.new_blocks.get(new),
+            None => self.changes.blocks.get(block).or_else(|| self.base.blocks.get(block)),
         }
     }
     fn block_at_mut(&mut self, block: usize) -> Option<&mut Block> {
         match block.checked_sub(self.base.blocks.len()) {
-            Some(new) => self.new_blocks.get_mut(new),
+            Some(new) => self.changes.new_blocks.get_mut(new),
             None => {
                 let base = self.base.blocks.get(block)?;
-                self.blocks.get_or_insert_with(block, || base.clone())
+                self.changes.blocks.get_or_insert_with(block, || base.clone())
             }
         }
     }
     fn block_count(&self) -> usize {
-        self.base.blocks.len() + self.new_blocks.len()
+        self.base.blocks.len() + self.changes.new_blocks.len()
     }
     fn push_block(&mut self, block: Block) {
-        self.new_blocks.push(block);
+        self.changes.new_blocks.push(block);
     }
     /// Times and signals are looked up in the state that the draft was opened on.
     fn reindex(&mut self, _slot: usize, _before: &Place) {}
     fn restore(&mut self, state: &RestoredState) {
         let known = self.base.steps.len();
-        self.steps = state.steps.iter().take(known).cloned().enumerate().collect();
-        self.new_steps = state.steps.iter().skip(known).cloned().collect();
+        self.changes.steps = state.steps.iter().take(known).cloned().enumerate().collect();
+        self.changes.new_steps = state.steps.iter().skip(known).cloned().collect();
         let known = self.base.blocks.len();
-        self.blocks = state.blocks.iter().take(known).cloned().enumerate().collect();
-        self.new_blocks = state.blocks.iter().skip(known).cloned().collect();
+        self.changes.blocks = state.blocks.iter().take(known).cloned().enumerate().collect();
+        self.changes.new_blocks = state.blocks.iter().skip(known).cloned().collect();
     }
 }

@@ -2,6 +2,7 @@
 
 mod encode;
 mod input;
+mod time;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -399,6 +400,15 @@ pub enum RunEvent {
         /// When the next one opens.
         next_at: Timestamp,
     },
+    /// A worker put a try off: it does not count as one.
+    StepSnoozed {
+        /// The step.
+        step: StepRunId,
+        /// What the worker said.
+        failure: Failure,
+        /// When the next one opens.
+        next_at: Timestamp,
+    },
     /// A step failed for good.
     StepFailed {
         /// The step.
@@ -569,6 +579,7 @@ impl RunEvent {
             | Self::ConditionEvaluated { step, .. }
             | Self::StepSkipped { step, .. }
             | Self::StepRetryScheduled { step, .. }
+            | Self::StepSnoozed { step, .. }
             | Self::StepFailed { step, .. }
             | Self::StepTimedOut { step, .. } => Some(step),
             Self::RunStarted { .. }
@@ -605,43 +616,6 @@ impl RunEvent {
     }
 }
 
-/// Whether `event` and the one before it have a form that stands for both.
-pub(super) fn joins(last: Option<&RunEvent>, event: &RunEvent) -> bool {
-    match (last, event) {
-        (
-            Some(RunEvent::StepAttempted { step, .. }),
-            RunEvent::StepJob { step: same, event: JobEvent::Dispatched { .. }, .. },
-        )
-        | (
-            Some(RunEvent::StepJob { step, event: JobEvent::Succeeded { unfenced: false, .. }, .. }),
-            RunEvent::StepSucceeded { step: same, output: None },
-        ) => step == same,
-        _ => false,
-    }
-}
-
-/// Adds an event; where it and the one before have a form that stands for both, as that. Folding it does what folding
-/// both would do.
-pub(super) fn push_joined(events: &mut Vec<StoredEvent>, at: Timestamp, event: RunEvent) {
-    let Some(last) = events.pop_if(|last| joins(Some(&last.event), &event)) else {
-        return events.push(StoredEvent { at, event });
-    };
-    match (last.event, event) {
-        (
-            RunEvent::StepAttempted { step, attempt, input },
-            RunEvent::StepJob { event: JobEvent::Dispatched { decision, pool, deadline_at }, .. },
-        ) => {
-            let event = RunEvent::StepDispatched { step, attempt, input, decision, pool, deadline_at };
-            events.push(StoredEvent { at, event });
-        }
-        (RunEvent::StepJob { step, attempt, event: JobEvent::Succeeded { worker, execution_ms, output, .. } }, _) => {
-            let event = RunEvent::StepCompleted { step, attempt, worker, execution_ms, output };
-            events.push(StoredEvent { at, event });
-        }
-        (last, event) => events.extend([last, event].map(|event| StoredEvent { at, event })),
-    }
-}
-
 fn labels_empty(labels: &Arc<BTreeMap<String, String>>) -> bool {
     labels.is_empty()
 }
@@ -651,7 +625,11 @@ fn labels_empty(labels: &Arc<BTreeMap<String, String>>) -> bool {
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Resolution {
     /// Another try, with a fresh set of retries.
-    Retry,
+    Retry {
+        /// What it works on from now on, of a job step; what it worked on before when absent.
+        #[serde(default, deserialize_with = "crate::value::json::present", skip_serializing_if = "Option::is_none")]
+        input: Option<Arc<Value>>,
+    },
     /// It is done, with this output.
     Complete {
         /// The output.
@@ -671,7 +649,7 @@ impl Resolution {
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::Retry => "retry",
+            Self::Retry { .. } => "retry",
             Self::Complete { .. } => "complete",
             Self::Skip => "skip",
             Self::Fail { .. } => "fail",

@@ -40,6 +40,7 @@ mod scope;
 pub(crate) mod shape;
 mod spec;
 mod state;
+mod step_input;
 #[cfg(test)]
 mod tests;
 mod timeline;

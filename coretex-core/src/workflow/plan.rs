@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Role, Step, StepKind, Workflow, definition::EdgeKind};
 use crate::{
     job::Facts,
-    policy::{Decision, PolicyRequest},
+    policy::{Decision, Labels, PolicyRequest},
     ports::Verdict,
     value::Value,
 };
@@ -182,9 +182,8 @@ fn plan_step(
         }
         StepKind::Job { topic, meta, labels, .. } => {
             let mut all = starter.labels.clone();
-            all.extend(labels.clone());
-            all.insert("workflow_id".into(), workflow.id().to_string());
-            all.insert("step_id".into(), step.id.to_string());
+            all.extend(BTreeMap::clone(labels));
+            let all = Labels::from(all);
             let request = PolicyRequest {
                 job_id: "plan",
                 topic: topic.as_str(),
@@ -197,6 +196,8 @@ fn plan_step(
                 step_id: Some(step.id.as_str()),
                 attempt: 1,
                 input: starter.input.filter(|_| step.input.is_none()),
+                now: Some(facts.now),
+                facts: None,
             };
             if let Verdict::Decided(decision) = facts.policy.evaluate(&request) {
                 match decision.outcome {

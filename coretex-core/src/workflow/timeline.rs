@@ -126,6 +126,7 @@ fn describe(line: &mut TimelineEvent, event: &RunEvent) {
         RunEvent::StepSucceeded { .. } => set("step_completed", "succeeded"),
         RunEvent::ConditionEvaluated { .. } => set("step_condition_evaluated", "succeeded"),
         RunEvent::StepSkipped { .. } => set("step_skipped", "skipped"),
+        RunEvent::StepSnoozed { .. } => set("step_snoozed", "pending"),
         RunEvent::StepRetryScheduled { .. } => set("step_retry_scheduled", "pending"),
         RunEvent::StepFailed { failure, .. } if *failure.code == *crate::job::codes::OUTPUT_INVALID => {
             set("step_output_invalid", "failed");
@@ -243,15 +244,17 @@ fn details(line: &mut TimelineEvent, event: &RunEvent) {
         RunEvent::StepResolved { by, resolution, .. } => {
             put(line, "by", json!(by));
             put(line, "action", json!(resolution.as_str()));
-            if let Resolution::Fail { reason } = resolution {
-                line.message = (!reason.is_empty()).then(|| reason.to_string());
+            match resolution {
+                Resolution::Fail { reason } => line.message = (!reason.is_empty()).then(|| reason.to_string()),
+                Resolution::Retry { input: Some(_) } => put(line, "edited", json!(true)),
+                _ => {}
             }
         }
         RunEvent::StepSkipped { reason, .. } => put(line, "reason", json!(reason.as_str())),
         RunEvent::RunFailed { failure, .. }
         | RunEvent::StepFailed { failure, .. }
         | RunEvent::StepTimedOut { failure, .. } => say(line, failure),
-        RunEvent::StepRetryScheduled { failure, next_at, .. } => {
+        RunEvent::StepRetryScheduled { failure, next_at, .. } | RunEvent::StepSnoozed { failure, next_at, .. } => {
             say(line, failure);
             put(line, "next_attempt_at", json!(next_at));
         }

@@ -25,6 +25,7 @@ impl<T> Default for Touched<T> {
 }
 
 impl<T> Touched<T> {
+    #[inline]
     pub(super) fn get(&self, place: usize) -> Option<&T> {
         self.entries.get(self.find(place)?).map(|(_, value)| value)
     }
@@ -50,6 +51,7 @@ impl<T> Touched<T> {
         self.entries.get_mut(at).map(|(_, value)| value)
     }
 
+    #[inline]
     fn find(&self, place: usize) -> Option<usize> {
         if self.entries.len() > FEW {
             return self.places.get(&place).copied();

@@ -186,7 +186,7 @@ impl RunSummary {
             error: run.core.failure.as_ref().map(|failure| failure.message.to_string()),
             error_code: run.core.failure.as_ref().map(|failure| failure.code.to_string()),
             definition: run.workflow.digest().to_string(),
-            past_definitions: run.core.past.iter().map(ToString::to_string).collect(),
+            past_definitions: run.past_definitions().iter().map(ToString::to_string).collect(),
             labels: run.labels().clone(),
             timeline_pruned: false,
         })
@@ -229,7 +229,7 @@ impl RunView {
             idempotency_key: run.idempotency_key().map(str::to_owned),
             concurrency_key: run.slot().map(|slot| slot.key.to_string()),
             definition: run.workflow.digest().to_string(),
-            past_definitions: run.core.past.iter().map(ToString::to_string).collect(),
+            past_definitions: run.past_definitions().iter().map(ToString::to_string).collect(),
             dry_run: run.is_dry_run(),
             rerun_of: run.origin().map(|origin| origin.run.to_string()),
             rerun_step: run.origin().and_then(|origin| origin.step.as_ref().map(ToString::to_string)),

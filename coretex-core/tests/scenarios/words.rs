@@ -132,7 +132,7 @@ impl Say {
 
 fn resolution(words: &str) -> Resolution {
     match split(words) {
-        ("retry", _) => Resolution::Retry,
+        ("retry", _) => Resolution::Retry { input: None },
         ("skip", _) => Resolution::Skip,
         ("fail", reason) => Resolution::Fail { reason: reason.into() },
         ("complete", output) => Resolution::Complete { output: Arc::new(json(output)) },

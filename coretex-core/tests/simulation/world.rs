@@ -277,7 +277,7 @@ async fn talk(plane: &TestPlane, rng: &mut Rng, seen: &Seen) -> Result<(), Plane
         1 => plane.ask(async |p| p.provide_input(me, run, &step, json!({"n": 2})).await).await,
         _ => {
             let resolution = match rng.below(4) {
-                0 => Resolution::Retry,
+                0 => Resolution::Retry { input: None },
                 1 => Resolution::Complete { output: Arc::new(json!({"n": 5})) },
                 2 => Resolution::Skip,
                 _ => Resolution::Fail { reason: "the dice say so".into() },

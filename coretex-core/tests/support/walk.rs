@@ -247,7 +247,7 @@ fn expects(id: StepRunId, step: &StepRun, mood: Mood, signals: u32, rng: &mut Rn
         WaitsFor::Operator => Some(resolve(
             id,
             match rng.below(4) {
-                0 => Resolution::Retry,
+                0 => Resolution::Retry { input: None },
                 1 => Resolution::Complete { output: Arc::new(json!({"n": 5})) },
                 2 => Resolution::Skip,
                 _ => Resolution::Fail { reason: "no".into() },

@@ -9,7 +9,7 @@ mod set;
 #[cfg(test)]
 mod tests;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use set::{OnNoMatch, PolicySet};
 
@@ -17,7 +17,7 @@ use crate::{error::BundleErrors, rule::Document};
 
 /// Who stands behind a bundle. The order is that of authority: where several bundles decide alike, the decision
 /// names the rule of the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// The security team: anything.

@@ -103,11 +103,13 @@ pub(super) fn quarantine(id: &str, origin: Origin) -> Bundle {
     let rule = Rule {
         id: format!("quarantine:{id}"),
         line: 0,
+        priority: 0,
         decision: Outcome::Deny,
         reason: format!("policy bundle `{id}` is broken; what it governs stays closed until it is repaired"),
         criteria,
         constraints: None,
         remediations: Vec::new(),
+        retry_after: None,
     };
     let document = Document {
         source: id.into(),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Bundle, Origin, scope};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What holds for a request that no rule matches, where no document says it with `default_decision`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnNoMatch {
     /// It may not run.
@@ -63,6 +63,12 @@ impl PolicySet {
             Ok(document) => self.bundles.push(Bundle { id, origin, document }),
             Err(errors) => self.broken.push((id, origin, errors)),
         }
+        self
+    }
+
+    /// Adds a bundle that could not be read.
+    pub(crate) fn broken(mut self, id: String, origin: Origin, errors: BundleErrors) -> Self {
+        self.broken.push((id, origin, errors));
         self
     }
 

@@ -48,7 +48,7 @@ pub(super) fn listing(dir: &Path) -> Result<Vec<PathBuf>, BundleErrors> {
 }
 
 /// Reads no more than a document may have, and one byte to know that there is more.
-fn read(path: &Path) -> Result<String, BundleError> {
+pub(super) fn read(path: &Path) -> Result<String, BundleError> {
     let file = fs::File::open(path).map_err(|error| unreadable(path, &error.to_string()))?;
     let mut text = String::new();
     let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);

@@ -4,8 +4,12 @@
 //! it as it is.
 
 mod files;
+mod reload;
+mod staged;
 #[cfg(test)]
 mod tests;
+
+pub use reload::PolicyFiles;
 
 use std::{path::Path, sync::Arc};
 
@@ -20,6 +24,7 @@ use crate::{
     error::BundleErrors,
     explain::Explanation,
     profiles,
+    rollout::Rollout,
     simulate::Simulation,
     snapshot::CompiledPolicy,
 };
@@ -43,6 +48,7 @@ use crate::{
 /// let request = PolicyRequest {
 ///     job_id: "run-1:deploy@1", topic: "job.deploy.apply", tenant: "acme", principal_id: "ada", meta: &meta,
 ///     labels: &labels, workflow_id: None, run_id: None, step_id: None, attempt: 1, input: None,
+///     now: None, facts: None,
 /// };
 /// let Verdict::Decided(decision) = policy.snapshot().evaluate(&request) else { unreachable!() };
 /// assert_eq!(decision.outcome, Outcome::RequireApproval);
@@ -51,7 +57,16 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct YamlPolicy {
-    current: ArcSwap<CompiledPolicy>,
+    current: ArcSwap<InForce>,
+}
+
+/// Replaced as a whole, so that nobody sees half of a change.
+#[derive(Clone, Debug)]
+struct InForce {
+    live: Arc<CompiledPolicy>,
+    rollout: Option<Arc<Rollout>>,
+    /// The last rollout that was taken back because it did harm, and why.
+    taken_back: Option<(Arc<str>, String)>,
 }
 
 /// What a publication did.
@@ -74,7 +89,15 @@ impl YamlPolicy {
     /// Puts a compiled policy in force.
     #[must_use]
     pub fn new(policy: CompiledPolicy) -> Self {
-        Self { current: ArcSwap::from_pointee(policy) }
+        Self { current: ArcSwap::from_pointee(InForce { live: Arc::new(policy), rollout: None, taken_back: None }) }
+    }
+
+    /// Puts a compiled policy in force in one step, and ends a rollout: it was measured against another policy. Answers
+    /// its id.
+    pub fn replace(&self, policy: CompiledPolicy) -> Arc<str> {
+        let id = policy.id().clone();
+        self.current.store(Arc::new(InForce { live: Arc::new(policy), rollout: None, taken_back: None }));
+        id
     }
 
     /// The operator's policy from text. `name` is its bundle id and what errors show.
@@ -126,7 +149,7 @@ impl YamlPolicy {
     /// The policy in force.
     #[must_use]
     pub fn current(&self) -> Arc<CompiledPolicy> {
-        self.current.load_full()
+        self.current.load().live.clone()
     }
 
     /// Replaces the policy in force by these bundles, all of them or none, in one step: an evaluation sees either
@@ -137,18 +160,16 @@ impl YamlPolicy {
     ///
     /// Every mistake in every bundle; the policy in force stays.
     pub fn publish(&self, bundles: impl IntoIterator<Item = Bundle>) -> Result<Arc<str>, BundleErrors> {
-        let on_no_match = self.current.load().on_no_match;
+        let on_no_match = self.current.load().live.on_no_match;
         let policy = bundles.into_iter().collect::<PolicySet>().on_no_match(on_no_match).compile()?;
-        let id = policy.id().clone();
-        self.current.store(Arc::new(policy));
-        Ok(id)
+        Ok(self.replace(policy))
     }
 
     /// Replaces the policy in force by what of `set` can be used. A broken bundle keeps its last good version if
     /// it has one in force; without one, what it governs is denied until it is repaired. So one bad fragment
     /// neither stops the others nor opens anything. What is to hold where no rule matches is taken from `set`.
     pub fn publish_lenient(&self, set: PolicySet) -> Published {
-        let current = self.current.load_full();
+        let current = self.current();
         let on_no_match = set.chosen_on_no_match();
         let (mut bundles, broken) = set.judge();
         let mut published = Published {
@@ -181,14 +202,16 @@ impl YamlPolicy {
         bundles.extend(closed.into_iter().map(|(id, origin)| Bundle::quarantine(&id, origin)));
         let policy = CompiledPolicy::build(bundles, on_no_match);
         published.after = policy.id().clone();
-        self.current.store(Arc::new(policy));
+        if published.after != published.before {
+            self.replace(policy);
+        }
         published
     }
 
     /// Explains the decision of the policy in force.
     #[must_use]
     pub fn explain(&self, request: &PolicyRequest<'_>) -> Explanation {
-        self.current.load().explain(request)
+        self.current.load().live.explain(request)
     }
 
     /// What `draft` would change for `requests`: see [`CompiledPolicy::simulate`].
@@ -197,12 +220,16 @@ impl YamlPolicy {
     ///
     /// What is wrong with the draft.
     pub fn simulate(&self, draft: Bundle, requests: &[PolicyRequest<'_>]) -> Result<Simulation, BundleErrors> {
-        self.current.load().simulate(draft, requests)
+        self.current.load().live.simulate(draft, requests)
     }
 }
 
 impl PolicyEngine for YamlPolicy {
     fn snapshot(&self) -> Arc<dyn PolicySnapshot> {
-        self.current.load_full()
+        let current = self.current.load();
+        match &current.rollout {
+            None => current.live.clone(),
+            Some(rollout) => self.healthy(rollout),
+        }
     }
 }

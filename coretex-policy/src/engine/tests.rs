@@ -6,7 +6,7 @@ use coretex_core::{
 };
 
 use super::*;
-use crate::{OnNoMatch, error::ErrorCode, testing::ask};
+use crate::{OnNoMatch, PolicyFiles, Trust, error::ErrorCode, testing::ask};
 
 fn outcome(engine: &YamlPolicy, topic: &str) -> Outcome {
     match engine.snapshot().evaluate(&ask(topic).request()) {
@@ -116,4 +116,80 @@ fn the_shipped_profiles_say_what_they_do() {
     let strict = YamlPolicy::strict().unwrap();
     let denied = decide(&strict, "job.any.thing");
     assert_eq!((denied.outcome, &*denied.reason), (Outcome::Deny, "no rule matched (strict profile)"));
+}
+
+fn version(engine: &YamlPolicy) -> String {
+    engine.current().id().split(':').next().unwrap().to_owned()
+}
+
+#[test]
+fn w24_files_are_read_again_when_they_change_and_a_broken_one_keeps_its_last_good_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    write("a.yaml", "version: v1\nrules: [{ id: a, decision: allow, match: { topics: [job.a] } }]");
+    write("b.yaml", "rules: [{ id: b, decision: allow, match: { topics: [job.b] } }]");
+    let engine = YamlPolicy::strict().unwrap();
+    let mut files = PolicyFiles::in_dir(dir.path(), Trust::Anyone);
+    let first = files.reload(&engine).unwrap();
+    assert!(first.errors.is_empty() && first.before != first.after);
+    assert!(files.reload(&engine).is_none(), "nothing changed");
+
+    write("a.yaml", "version: v2\nrules: [");
+    write("b.yaml", "rules: [{ id: b, decision: throttle, match: { topics: [job.b] } }]");
+    let second = files.reload(&engine).unwrap();
+    assert_eq!((second.kept.len(), second.errors.0.len(), version(&engine)), (1, 1, "v1".to_owned()));
+    assert_eq!((outcome(&engine, "job.a"), outcome(&engine, "job.b")), (Outcome::Allow, Outcome::Throttle));
+    assert!(files.reload(&engine).is_none(), "the same mistake is told once");
+
+    write("a.yaml", "version: v3\nrules: [{ id: a, decision: allow, match: { topics: [job.a] } }]");
+    fs::remove_file(dir.path().join("b.yaml")).unwrap();
+    assert!(files.reload(&engine).unwrap().errors.is_empty());
+    assert_eq!((version(&engine), outcome(&engine, "job.b")), ("v3".to_owned(), Outcome::Deny));
+}
+
+#[test]
+fn w23_a_directory_that_goes_away_changes_nothing_and_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let inner = dir.path().join("policy");
+    fs::create_dir(&inner).unwrap();
+    fs::write(inner.join("a.yaml"), ALLOW).unwrap();
+    let engine = YamlPolicy::strict().unwrap();
+    let mut files = PolicyFiles::in_dir(&inner, Trust::Anyone);
+    files.reload(&engine).unwrap();
+    fs::rename(&inner, dir.path().join("elsewhere")).unwrap();
+    let lost = files.reload(&engine).unwrap();
+    assert_eq!((lost.errors.0[0].code, lost.before == lost.after), (ErrorCode::Unreadable, true));
+    assert_eq!(outcome(&engine, "job.a"), Outcome::Allow);
+    assert!(files.reload(&engine).is_none());
+    fs::rename(dir.path().join("elsewhere"), &inner).unwrap();
+    let found = files.reload(&engine).unwrap();
+    assert!(found.errors.is_empty(), "it is taken up again, without a restart");
+}
+
+#[cfg(feature = "signatures")]
+#[test]
+fn w29_files_have_their_signature_beside_them() {
+    use crate::PublicKey;
+    use ed25519_dalek::{Signer as _, SigningKey};
+
+    let dir = tempfile::tempdir().unwrap();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let public = PublicKey::parse("key", &hex(key.verifying_key().as_bytes())).unwrap();
+    let trust = Trust::Keys { keys: vec![public], required: true };
+    let path = dir.path().join("safety.yaml");
+    let sign = |text: &str| {
+        fs::write(dir.path().join("safety.yaml.sig"), hex(&key.sign(text.as_bytes()).to_bytes()) + "\n").unwrap()
+    };
+    fs::write(&path, ALLOW).unwrap();
+    let engine = YamlPolicy::strict().unwrap();
+    let mut files = PolicyFiles::of([&path], trust);
+    assert_eq!(files.reload(&engine).unwrap().errors.0[0].code, ErrorCode::Unsigned);
+    assert_eq!(outcome(&engine, "job.a"), Outcome::Deny);
+    sign(ALLOW);
+    assert!(files.reload(&engine).unwrap().errors.is_empty(), "a signature that comes later is seen");
+    assert_eq!(outcome(&engine, "job.a"), Outcome::Allow);
+    fs::write(&path, format!("{ALLOW} # slightly other")).unwrap();
+    assert_eq!(files.reload(&engine).unwrap().errors.0[0].code, ErrorCode::BadSignature);
+    assert_eq!(outcome(&engine, "job.a"), Outcome::Allow, "the last good version stays");
 }

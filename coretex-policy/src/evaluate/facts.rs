@@ -19,6 +19,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) requires: &'a [String],
     pub(crate) labels: &'a BTreeMap<String, String>,
     pub(crate) mcp: Option<Mcp<'a>>,
+    /// As it was asked.
+    pub(crate) request: PolicyRequest<'a>,
 }
 
 /// The MCP call that a job is about, as its labels tell.
@@ -46,6 +48,7 @@ impl<'a> Facts<'a> {
             requires: &meta.requires,
             labels,
             mcp: Mcp::of(labels),
+            request: *request,
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! # How bundles combine
 //!
-//! Within a bundle the first matching rule speaks, in file order: one author, one page, exceptions above the rule
-//! that they except. Between bundles order does not exist; every bundle's voice counts, and the strictest wins:
+//! Within a bundle the first matching rule speaks, by priority and then in file order: one author, one page,
+//! exceptions above the rule that they except. Between bundles order does not exist; every bundle's voice counts, and the strictest wins:
 //!
 //! | voices | decision | why |
 //! |---|---|---|
@@ -15,6 +15,7 @@
 //! | none | the default | deny, unless a document of the operator or the security team says otherwise |
 //! | limits that leave nothing in common | deny | otherwise an empty list would read as no limit |
 //! | tenant lists refuse | deny | lists only ever limit |
+//! | a rule that cannot be judged | deny | what nobody told is not false; only `during` and `when` can be unclear |
 //!
 //! Among equally strict voices the decision names the rule of the higher authority (security team, operator,
 //! tenant, pack), then of the bundle whose id sorts first; so adding a bundle never loosens a decision, except
@@ -22,15 +23,19 @@
 
 pub(crate) mod criteria;
 mod facts;
+#[cfg(test)]
+mod language;
 mod limits;
+mod scope;
 #[cfg(test)]
 mod tests;
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use coretex_core::policy::{Constraints, Decision, Outcome};
 
 pub use criteria::Criterion;
+pub(crate) use criteria::Judged;
 pub(crate) use facts::Facts;
 
 use crate::snapshot::{CompiledPolicy, CompiledRule, TenantLimits};
@@ -43,6 +48,14 @@ pub(crate) enum Resolution<'p> {
     Rule {
         rule: &'p CompiledRule,
         joined: Option<Arc<Constraints>>,
+        /// The longest wait that a throttling voice asks for.
+        wait: Option<Duration>,
+    },
+    /// A rule that may match and cannot be judged.
+    Unclear {
+        rule: &'p CompiledRule,
+        criterion: Criterion,
+        why: String,
     },
     /// The limits of two rules leave nothing in common.
     Contradiction {
@@ -62,8 +75,15 @@ impl Resolution<'_> {
             Self::BadTopic => policy.bad_topic.clone(),
             Self::NoMatch => policy.no_match.clone(),
             Self::Tenant { decision, .. } => decision.clone(),
-            Self::Rule { rule, joined } => {
+            Self::Unclear { rule, criterion, why } => Decision::new(
+                Outcome::Deny,
+                rule.decision.rule_id.clone(),
+                format!("`{criterion}` of rule `{}` cannot be judged: {why}", rule.rule.id),
+                policy.id.clone(),
+            ),
+            Self::Rule { rule, joined, wait } => {
                 let mut decision = rule.decision.clone();
+                decision.retry_after = wait;
                 if joined.is_some() {
                     decision.constraints = joined;
                 }
@@ -96,6 +116,8 @@ struct Voices<'p> {
     strictest: Option<&'p CompiledRule>,
     limits: Option<(&'p CompiledRule, Arc<Constraints>)>,
     contradiction: Option<([&'p CompiledRule; 2], &'static str)>,
+    wait: Option<Duration>,
+    unclear: Option<(&'p CompiledRule, Criterion, String)>,
 }
 
 impl<'p> Voices<'p> {
@@ -108,6 +130,7 @@ impl<'p> Voices<'p> {
             // Rules come by authority, so this is the one to name, and nothing is stricter.
             return ControlFlow::Break(());
         }
+        self.wait = self.wait.max(rule.rule.retry_after);
         if let Some(own) = &rule.decision.constraints {
             match self.limits.take() {
                 None => self.limits = Some((rule, own.clone())),
@@ -132,18 +155,27 @@ impl CompiledPolicy {
         let mut voices = Voices::default();
         self.index.candidates(facts, |number| {
             let Some(rule) = self.rules.get(number) else { return ControlFlow::Break(()) };
-            if !criteria::matches(&rule.rule.criteria, facts) {
-                return ControlFlow::Continue(number + 1);
+            match criteria::judge_candidate(&rule.rule.criteria, facts) {
+                Judged::Fails(_) => ControlFlow::Continue(number + 1),
+                Judged::Matches => {
+                    voices.hear(rule)?;
+                    ControlFlow::Continue(rule.end)
+                }
+                Judged::Unclear(criterion, why) => {
+                    voices.unclear = Some((rule, criterion, why));
+                    ControlFlow::Break(())
+                }
             }
-            voices.hear(rule)?;
-            ControlFlow::Continue(rule.end)
         });
         self.settle(voices, facts)
     }
 
     fn settle<'p>(&'p self, voices: Voices<'p>, facts: &Facts<'_>) -> Resolution<'p> {
+        if let Some((rule, criterion, why)) = voices.unclear {
+            return Resolution::Unclear { rule, criterion, why };
+        }
         if let Some(rule) = voices.strictest.filter(|rule| rule.rule.decision == Outcome::Deny) {
-            return Resolution::Rule { rule, joined: None };
+            return Resolution::Rule { rule, joined: None, wait: None };
         }
         if let Some((limits, decision)) = self.tenant_refusal(facts) {
             return Resolution::Tenant { limits, decision };
@@ -152,7 +184,11 @@ impl CompiledPolicy {
             return Resolution::Contradiction { rules, what };
         }
         match voices.strictest {
-            Some(rule) => Resolution::Rule { rule, joined: voices.limits.map(|(_, limits)| limits) },
+            Some(rule) => Resolution::Rule {
+                rule,
+                joined: voices.limits.map(|(_, limits)| limits),
+                wait: voices.wait.filter(|_| rule.rule.decision == Outcome::Throttle),
+            },
             None => Resolution::NoMatch,
         }
     }

@@ -8,12 +8,21 @@ use std::fmt;
 use coretex_core::policy::{Decision, Outcome, PolicyRequest};
 use serde::Serialize;
 
+mod domain;
+mod edit;
+mod nearest;
+#[cfg(test)]
+mod nearest_tests;
 #[cfg(test)]
 mod tests;
 
+pub use edit::{Attribute, Edit, Edited};
+pub use nearest::{MOST_EDITS, Nearest};
+
 use crate::{
     bundle::Origin,
-    evaluate::{Criterion, Facts, Resolution, criteria},
+    evaluate::{Criterion, Facts, Judged, Resolution, criteria},
+    rule::During,
     snapshot::{CompiledPolicy, CompiledRule},
 };
 
@@ -59,6 +68,15 @@ pub enum Consideration {
         criterion: Criterion,
         /// What the rule asks and what the request has.
         detail: String,
+        /// What else it does not meet; empty for a near miss. `during` and `when` are looked at when all else holds.
+        others: Vec<Criterion>,
+    },
+    /// All else holds, and this criterion cannot be told: it denies.
+    Unclear {
+        /// Which.
+        criterion: Criterion,
+        /// Why it cannot be told.
+        why: String,
     },
     /// An earlier rule of the same bundle matched.
     Shadowed {
@@ -67,6 +85,16 @@ pub enum Consideration {
     },
     /// The topic is not one that rules are asked about.
     NotAsked,
+}
+
+impl Explanation {
+    /// Rules that one criterion kept from matching, and which.
+    pub fn near_misses(&self) -> impl Iterator<Item = (&Considered, Criterion)> {
+        self.considered.iter().filter_map(|one| match &one.result {
+            Consideration::Failed { criterion, others, .. } if others.is_empty() => Some((one, *criterion)),
+            _ => None,
+        })
+    }
 }
 
 impl CompiledPolicy {
@@ -83,11 +111,22 @@ impl CompiledPolicy {
             let result = match (asked, earlier) {
                 (false, _) => Consideration::NotAsked,
                 (true, Some(known)) => Consideration::Shadowed { by: known.rule.id.clone() },
-                (true, None) => match criteria::first_failure(&rule.rule.criteria, &facts) {
-                    Some(criterion) => Consideration::Failed { criterion, detail: detail(criterion, rule, &facts) },
-                    None => {
+                (true, None) => match criteria::judge(&rule.rule.criteria, &facts) {
+                    Judged::Fails(criterion) => {
+                        let others = criteria::failures(&rule.rule.criteria, &facts);
+                        Consideration::Failed {
+                            criterion,
+                            detail: detail(criterion, rule, &facts),
+                            others: others.into_iter().filter(|other| *other != criterion).collect(),
+                        }
+                    }
+                    Judged::Matches => {
                         speaker = Some(rule);
                         Consideration::Matched
+                    }
+                    Judged::Unclear(criterion, why) => {
+                        speaker = Some(rule);
+                        Consideration::Unclear { criterion, why }
                     }
                 },
             };
@@ -118,7 +157,11 @@ fn account(resolution: &Resolution<'_>, voices: usize) -> (Option<String>, Strin
             Some(first.bundle.to_string()),
             format!("the limits of bundles `{}` and `{}` cannot both hold", first.bundle, second.bundle),
         ),
-        Resolution::Rule { rule, joined } => {
+        Resolution::Unclear { rule, criterion, .. } => (
+            Some(rule.bundle.to_string()),
+            format!("all else of rule `{}` holds and its `{criterion}` cannot be judged, which denies", rule.rule.id),
+        ),
+        Resolution::Rule { rule, joined, .. } => {
             let mut why = match voices {
                 1 => format!("only bundle `{}` has a rule that matches", rule.bundle),
                 n => format!("{n} bundles have a rule that matches; the one of `{}` is the strictest", rule.bundle),
@@ -168,7 +211,23 @@ fn detail(criterion: Criterion, rule: &CompiledRule, facts: &Facts<'_>) -> Strin
             ),
             None => String::new(),
         },
+        Criterion::Not => {
+            let touched = asked.not.as_deref().and_then(|not| criteria::touched(not, facts));
+            touched.map_or_else(String::new, |list| format!("its `not.{list}` has a value of the request"))
+        }
+        Criterion::During => {
+            let hours = asked.during.as_ref().map(During::text).unwrap_or_default();
+            let now = facts.request.now.map(|now| now.to_string()).unwrap_or_default();
+            format!("holds {hours}, the request is of {now}")
+        }
+        Criterion::When => asked.when.as_ref().map(|when| format!("`{}` is not true", when.text())).unwrap_or_default(),
     }
+}
+
+/// What else is missing.
+fn and(others: &[Criterion]) -> String {
+    let names: Vec<_> = others.iter().map(|other| other.as_str()).collect();
+    if names.is_empty() { String::new() } else { format!("; nor {}", names.join(", ")) }
 }
 
 /// A list for people; long ones are cut.
@@ -194,7 +253,10 @@ impl fmt::Display for Explanation {
         for one in &self.considered {
             let (mark, text) = match &one.result {
                 Consideration::Matched => ('+', "matched".to_owned()),
-                Consideration::Failed { criterion, detail } => ('-', format!("{criterion}: {detail}")),
+                Consideration::Failed { criterion, detail, others } => {
+                    ('-', format!("{criterion}: {detail}{}", and(others)))
+                }
+                Consideration::Unclear { criterion, why } => ('!', format!("{criterion}: {why}")),
                 Consideration::Shadowed { by } => ('.', format!("after rule `{by}` of this bundle had matched")),
                 Consideration::NotAsked => ('.', "not asked".to_owned()),
             };

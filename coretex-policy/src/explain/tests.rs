@@ -60,7 +60,7 @@ fn each_criterion_is_named_when_it_fails() {
         let policy = base(&format!("rules: [{{ decision: deny, match: {{ {criteria} }} }}]"));
         let explanation = ask("job.a").label("mcp.tool", "t").why(&policy);
         match &explanation.considered[0].result {
-            Consideration::Failed { criterion, detail } => {
+            Consideration::Failed { criterion, detail, .. } => {
                 assert_eq!(*criterion, key);
                 assert!(!detail.is_empty());
             }

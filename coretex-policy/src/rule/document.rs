@@ -1,11 +1,11 @@
 //! The typed form of a rule document.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use coretex_core::policy::{Constraints, Outcome, Remediation};
 use serde::Serialize;
 
-use super::{Glob, read};
+use super::{Condition, During, Glob, read};
 use crate::error::BundleErrors;
 
 /// One checked rule document.
@@ -91,6 +91,10 @@ pub struct Rule {
     /// The line it starts at.
     #[serde(skip)]
     pub line: u32,
+    /// Higher ones speak first within their bundle, whatever the order of the file; 0 unless given. It means nothing
+    /// between bundles.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub priority: i32,
     /// What is decided. An allow with constraints is always [`Outcome::AllowWithConstraints`].
     pub decision: Outcome,
     /// Why, for people.
@@ -102,6 +106,14 @@ pub struct Rule {
     pub constraints: Option<Constraints>,
     /// Safer alternatives.
     pub remediations: Vec<Remediation>,
+    /// How long to wait before asking again, with [`Outcome::Throttle`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<Duration>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(priority: &i32) -> bool {
+    *priority == 0
 }
 
 /// Which requests a rule is about: all criteria that are present must hold; a rule without any matches every
@@ -133,6 +145,16 @@ pub struct Match {
     pub secrets_present: Option<bool>,
     /// Lists for requests that go to an MCP server; other requests always pass.
     pub mcp: McpLists,
+    /// Nothing in this applies: the request has none of the values that any of its lists names. It has no
+    /// `secrets_present`, `mcp`, `not`, `during` or `when` of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not: Option<Box<Match>>,
+    /// It is asked within these hours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub during: Option<During>,
+    /// The expression is true. Written beside `match`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<Condition>,
 }
 
 /// Allow and deny lists for MCP requests. Deny wins; a non-empty allow list requires membership.

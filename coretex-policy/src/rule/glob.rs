@@ -26,7 +26,7 @@ enum Rest {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
+pub(super) enum Token {
     One(char),
     AnyOne,
     AnyRun,
@@ -74,6 +74,17 @@ impl Glob {
     #[must_use]
     pub fn literal_prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// The whole pattern.
+    pub(super) fn tokens(&self) -> Vec<Token> {
+        let mut tokens: Vec<_> = self.prefix.chars().map(Token::One).collect();
+        match &self.rest {
+            Rest::Nothing => {}
+            Rest::Anything => tokens.push(Token::AnyRun),
+            Rest::Tokens(rest) => tokens.extend(rest.iter().cloned()),
+        }
+        tokens
     }
 
     /// Whether it names exactly one topic.
@@ -170,7 +181,7 @@ fn matches(tokens: &[Token], text: &str) -> bool {
 }
 
 impl Token {
-    fn accepts(&self, c: char) -> bool {
+    pub(super) fn accepts(&self, c: char) -> bool {
         match self {
             Self::One(own) => *own == c,
             Self::AnyOne => c != '/',

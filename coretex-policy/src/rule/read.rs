@@ -20,6 +20,24 @@ use crate::{
     fold,
 };
 
+const RULE_KEYS: [&str; 9] =
+    ["id", "priority", "decision", "reason", "match", "when", "constraints", "remediations", "retry_after"];
+const MATCH_KEYS: [&str; 13] = [
+    "tenants",
+    "topics",
+    "capabilities",
+    "risk_tags",
+    "requires",
+    "pack_ids",
+    "actor_ids",
+    "actor_types",
+    "labels",
+    "secrets_present",
+    "mcp",
+    "not",
+    "during",
+];
+
 /// Most mistakes told at once.
 const MAX_ERRORS: usize = 100;
 
@@ -44,7 +62,7 @@ impl<'a> Path<'a> {
         Path { parent: Some(self), step: Step::Key(key) }
     }
 
-    const fn index(&'a self, index: usize) -> Path<'a> {
+    pub(super) const fn index(&'a self, index: usize) -> Path<'a> {
         Path { parent: Some(self), step: Step::Index(index) }
     }
 
@@ -71,12 +89,24 @@ impl<'a> Path<'a> {
 pub(super) struct Reader {
     source: Arc<str>,
     errors: Vec<BundleError>,
+    /// Named lists of the document; `None` in one without, where `@` is a character like any other.
+    pub(super) groups: Option<BTreeMap<String, Vec<String>>>,
+    /// How many entries the use of groups has made.
+    pub(super) expanded: usize,
 }
+
+/// Line and column.
+pub(super) type At = (u32, u32);
 
 /// A mapping whose keys were all known.
 pub(super) struct Fields<'a>(&'a [(Key, Node)]);
 
 impl<'a> Fields<'a> {
+    /// Of a mapping whose keys are the author's own.
+    pub(super) const fn of(entries: &'a [(Key, Node)]) -> Self {
+        Self(entries)
+    }
+
     /// The value of `key`; a key with nothing after it reads as absent.
     pub(super) fn get(&self, key: &str) -> Option<&'a Node> {
         self.0
@@ -87,13 +117,13 @@ impl<'a> Fields<'a> {
     }
 
     /// The value of `key`, also if nothing stands there.
-    fn raw(&self, key: &str) -> Option<&'a Node> {
+    pub(super) fn raw(&self, key: &str) -> Option<&'a Node> {
         self.0.iter().find(|(own, _)| own.text == key).map(|(_, node)| node)
     }
 }
 
 pub(super) fn document(source: &str, text: &str) -> Result<Document, BundleErrors> {
-    let mut reader = Reader { source: source.into(), errors: Vec::new() };
+    let mut reader = Reader { source: source.into(), errors: Vec::new(), groups: None, expanded: 0 };
     let root = node::parse(&reader.source, text)?;
     let document = reader.document(&root);
     match document {
@@ -122,7 +152,7 @@ impl Reader {
         }
     }
 
-    fn wrong_type(&mut self, node: &Node, path: &Path<'_>, wanted: &str, hint: &str) {
+    pub(super) fn wrong_type(&mut self, node: &Node, path: &Path<'_>, wanted: &str, hint: &str) {
         let found = node.content.name();
         self.error(
             ErrorCode::WrongType,
@@ -138,8 +168,9 @@ impl Reader {
         let fields = self.fields(
             root,
             path,
-            &["version", "default_tenant", "default_decision", "default_reason", "rules", "tenants"],
+            &["version", "default_tenant", "default_decision", "default_reason", "groups", "rules", "tenants"],
         )?;
+        self.read_groups(&fields, path);
         let version = self.text(&fields, "version", path);
         let default_tenant = self.text(&fields, "default_tenant", path);
         let default_reason = self.text(&fields, "default_reason", path);
@@ -224,16 +255,21 @@ impl Reader {
     }
 
     fn rule(&mut self, node: &Node, path: &Path<'_>, index: usize) -> Option<Rule> {
-        let fields = self.fields(node, path, &["id", "decision", "reason", "match", "constraints", "remediations"])?;
+        let fields = self.fields(node, path, &RULE_KEYS)?;
         let mut id = self.text(&fields, "id", path);
         if id.is_empty() {
             id = format!("rules[{index}]");
         }
         let reason = self.text(&fields, "reason", path);
-        let criteria = match fields.get("match") {
-            Some(node) => self.criteria(node, &path.key("match")),
+        let mut criteria = match fields.get("match") {
+            Some(node) => self.criteria(node, &path.key("match"), &MATCH_KEYS),
             None => Some(Match::default()),
         };
+        let when = self.when(&fields, path);
+        if let Some(criteria) = &mut criteria {
+            criteria.when = when;
+        }
+        let priority = self.priority(&fields, path);
         let constraints =
             fields.get("constraints").and_then(|node| constraints::read(self, node, &path.key("constraints")));
         let mut remediations = Vec::new();
@@ -247,7 +283,9 @@ impl Reader {
         if decision == Outcome::Allow && constraints.is_some() {
             decision = Outcome::AllowWithConstraints;
         }
-        Some(Rule { id, line: node.line, decision, reason, criteria: criteria?, constraints, remediations })
+        let retry_after = self.retry_after(&fields, path, decision);
+        let (line, criteria) = (node.line, criteria?);
+        Some(Rule { id, line, priority, decision, reason, criteria, constraints, remediations, retry_after })
     }
 
     fn decision(&mut self, fields: &Fields<'_>, rule: &Node, path: &Path<'_>, id: &str) -> Option<Outcome> {
@@ -280,21 +318,9 @@ impl Reader {
         decision
     }
 
-    fn criteria(&mut self, node: &Node, path: &Path<'_>) -> Option<Match> {
-        const KEYS: [&str; 11] = [
-            "tenants",
-            "topics",
-            "capabilities",
-            "risk_tags",
-            "requires",
-            "pack_ids",
-            "actor_ids",
-            "actor_types",
-            "labels",
-            "secrets_present",
-            "mcp",
-        ];
-        let fields = self.fields(node, path, &KEYS)?;
+    /// `match` and the `not` within it.
+    pub(super) fn criteria(&mut self, node: &Node, path: &Path<'_>, keys: &[&str]) -> Option<Match> {
+        let fields = self.fields(node, path, keys)?;
         let actor_types = self.patterns(&fields, "actor_types", path);
         if let Some(node) = fields.get("actor_types") {
             for kind in &actor_types {
@@ -323,6 +349,9 @@ impl Reader {
                 .get("secrets_present")
                 .and_then(|node| self.flag(node, &path.key("secrets_present"))),
             mcp: self.mcp(&fields, path),
+            not: self.exclusions(&fields, path),
+            during: self.during(&fields, path),
+            when: None,
         })
     }
 
@@ -350,7 +379,10 @@ impl Reader {
         let Some(node) = fields.get("mcp") else { return McpLists::default() };
         let path = &path.key("mcp");
         let Some(fields) = self.fields(node, path, &KEYS) else { return McpLists::default() };
-        let mut list = |key| self.texts(&fields, key, path);
+        let mut list = |key| {
+            let texts = self.located(&fields, key, path);
+            self.write_out(texts, &path.key(key)).into_iter().map(|(text, _)| text).collect()
+        };
         McpLists {
             allow_servers: list("allow_servers"),
             deny_servers: list("deny_servers"),
@@ -439,7 +471,7 @@ impl Reader {
         Some(Fields(entries))
     }
 
-    fn entries<'n>(&mut self, node: &'n Node, path: &Path<'_>) -> &'n [(Key, Node)] {
+    pub(super) fn entries<'n>(&mut self, node: &'n Node, path: &Path<'_>) -> &'n [(Key, Node)] {
         match &node.content {
             Content::Map(entries) => entries,
             _ => {
@@ -449,7 +481,7 @@ impl Reader {
         }
     }
 
-    fn list<'n>(&mut self, node: &'n Node, path: &Path<'_>) -> &'n [Node] {
+    pub(super) fn list<'n>(&mut self, node: &'n Node, path: &Path<'_>) -> &'n [Node] {
         match &node.content {
             Content::List(items) => items,
             _ => {
@@ -460,7 +492,7 @@ impl Reader {
     }
 
     /// A scalar as it is spelled.
-    fn scalar(&mut self, node: &Node, path: &Path<'_>) -> Option<String> {
+    pub(super) fn scalar(&mut self, node: &Node, path: &Path<'_>) -> Option<String> {
         match &node.content {
             Content::Scalar { text, .. } => Some(text.trim().to_owned()),
             _ => {
@@ -507,28 +539,37 @@ impl Reader {
 
     /// A list of texts, which may be empty.
     pub(super) fn texts(&mut self, fields: &Fields<'_>, key: &str, path: &Path<'_>) -> Vec<String> {
+        self.located(fields, key, path).into_iter().map(|(text, _)| text).collect()
+    }
+
+    fn located(&mut self, fields: &Fields<'_>, key: &str, path: &Path<'_>) -> Vec<(String, At)> {
         let Some(node) = fields.get(key) else { return Vec::new() };
         let path = &path.key(key);
         let mut texts = Vec::new();
         for (index, item) in self.list(node, path).iter().enumerate() {
             let path = &path.index(index);
+            let at = (item.line, item.column);
             match self.scalar(item, path) {
                 Some(text) if text.is_empty() => self.error(
                     ErrorCode::EmptyPattern,
-                    (item.line, item.column),
+                    at,
                     path,
                     "the entry is empty and would never match",
                     "fill it in or remove the line",
                 ),
-                Some(text) => texts.push(text),
+                Some(text) => texts.push((text, at)),
                 None => {}
             }
         }
         texts
     }
 
-    /// A list of texts that, if written at all, must say something.
-    fn patterns(&mut self, fields: &Fields<'_>, key: &str, path: &Path<'_>) -> Vec<String> {
+    /// A list of texts that, if written at all, must say something. Groups are written out.
+    pub(super) fn patterns(&mut self, fields: &Fields<'_>, key: &str, path: &Path<'_>) -> Vec<String> {
+        self.patterns_at(fields, key, path).into_iter().map(|(text, _)| text).collect()
+    }
+
+    fn patterns_at(&mut self, fields: &Fields<'_>, key: &str, path: &Path<'_>) -> Vec<(String, At)> {
         if let Some(node) = fields.raw(key) {
             let empty = match &node.content {
                 Content::Null => true,
@@ -539,10 +580,11 @@ impl Reader {
                 self.empty(node, &path.key(key));
             }
         }
-        self.texts(fields, key, path)
+        let texts = self.located(fields, key, path);
+        self.write_out(texts, &path.key(key))
     }
 
-    fn empty(&mut self, node: &Node, path: &Path<'_>) {
+    pub(super) fn empty(&mut self, node: &Node, path: &Path<'_>) {
         self.error(
             ErrorCode::EmptyPattern,
             (node.line, node.column),
@@ -553,19 +595,15 @@ impl Reader {
     }
 
     fn globs(&mut self, fields: &Fields<'_>, key: &str, path: &Path<'_>) -> Vec<Glob> {
-        let patterns = self.patterns(fields, key, path);
+        let patterns = self.patterns_at(fields, key, path);
         let path = &path.key(key);
-        let items = match fields.get(key).map(|node| &node.content) {
-            Some(Content::List(items)) => items.as_slice(),
-            _ => &[],
-        };
         let mut globs = Vec::with_capacity(patterns.len());
-        for (index, (pattern, item)) in patterns.iter().zip(items).enumerate() {
+        for (index, (pattern, at)) in patterns.iter().enumerate() {
             match Glob::new(pattern) {
                 Ok(glob) => globs.push(glob),
                 Err(problem) => self.error(
                     ErrorCode::BadGlob,
-                    (item.line, item.column),
+                    *at,
                     &path.index(index),
                     format!("`{pattern}` is no topic pattern: {problem}"),
                     "use `*`, `?`, `[a-z]`, and `\\` before a character meant as it is",

@@ -23,7 +23,7 @@ pub(super) fn decision(word: &str) -> Option<Outcome> {
 
 /// Keys of later or neighbouring rule languages. A rule that relied on one would mean something else without it,
 /// so they are refused by name rather than called a typo.
-pub(super) const UNSUPPORTED: [&str; 16] = [
+pub(super) const UNSUPPORTED: [&str; 15] = [
     "input_rules",
     "input_policy",
     "output_rules",
@@ -38,7 +38,6 @@ pub(super) const UNSUPPORTED: [&str; 16] = [
     "label_threshold",
     "predicate",
     "delegation",
-    "priority",
     "expires_at",
 ];
 

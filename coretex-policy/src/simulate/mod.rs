@@ -44,6 +44,21 @@ impl Simulated {
 }
 
 impl Simulation {
+    pub(crate) fn of(before: &CompiledPolicy, after: &CompiledPolicy, requests: &[PolicyRequest<'_>]) -> Self {
+        Self {
+            snapshot_before: before.id.clone(),
+            snapshot_after: after.id.clone(),
+            requests: requests
+                .iter()
+                .map(|request| Simulated {
+                    topic: request.topic.to_owned(),
+                    before: before.decide(request),
+                    after: after.decide(request),
+                })
+                .collect(),
+        }
+    }
+
     /// The requests whose decision would change.
     pub fn changes(&self) -> impl Iterator<Item = &Simulated> {
         self.requests.iter().filter(|one| one.changed())
@@ -58,20 +73,19 @@ impl CompiledPolicy {
     ///
     /// What is wrong with the draft.
     pub fn simulate(&self, draft: Bundle, requests: &[PolicyRequest<'_>]) -> Result<Simulation, BundleErrors> {
-        let mut bundles: Vec<_> = self.bundles.iter().filter(|bundle| bundle.id != draft.id).cloned().collect();
-        bundles.extend(PolicySet::new().bundle(draft).judged()?);
-        let after = Self::build(bundles, self.on_no_match);
-        Ok(Simulation {
-            snapshot_before: self.id.clone(),
-            snapshot_after: after.id.clone(),
-            requests: requests
-                .iter()
-                .map(|request| Simulated {
-                    topic: request.topic.to_owned(),
-                    before: self.decide(request),
-                    after: after.decide(request),
-                })
-                .collect(),
-        })
+        Ok(Simulation::of(self, &self.with_drafts([draft])?, requests))
+    }
+
+    /// This policy with `drafts` in it: each in place of the bundle of its id, or beside the others.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the drafts.
+    pub fn with_drafts(&self, drafts: impl IntoIterator<Item = Bundle>) -> Result<Self, BundleErrors> {
+        let drafts = drafts.into_iter().collect::<PolicySet>().judged()?;
+        let replaced = |bundle: &&Bundle| !drafts.iter().any(|draft| draft.id == bundle.id);
+        let mut bundles: Vec<_> = self.bundles.iter().filter(replaced).cloned().collect();
+        bundles.extend(drafts);
+        Ok(Self::build(bundles, self.on_no_match))
     }
 }

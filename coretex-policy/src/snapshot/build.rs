@@ -22,10 +22,14 @@ impl CompiledPolicy {
         for bundle in &bundles {
             let name: Arc<str> = bundle.id.as_str().into();
             let end = rules.len() + bundle.document.rules.len();
-            rules.extend(bundle.document.rules.iter().map(|rule| {
+            // Stable: rules of one priority stay in file order.
+            let mut ordered: Vec<_> = bundle.document.rules.iter().collect();
+            ordered.sort_by_key(|rule| std::cmp::Reverse(rule.priority));
+            rules.extend(ordered.into_iter().map(|rule| {
                 let mut decision = Decision::new(rule.decision, &*rule.id, &*rule.reason, id.clone());
                 decision.constraints = rule.constraints.clone().map(Arc::new);
                 decision.remediations.clone_from(&rule.remediations);
+                decision.retry_after = rule.retry_after;
                 CompiledRule { rule: rule.clone(), decision, bundle: name.clone(), origin: bundle.origin, end }
             }));
             for (tenant, policy) in &bundle.document.tenants {
@@ -101,7 +105,9 @@ fn warn(bundle: &Bundle, warnings: &mut Vec<Warning>) {
         warnings.push(Warning { bundle: bundle.id.clone(), path, message: message.to_owned() });
     };
     let mut closed = None;
-    for (index, rule) in bundle.document.rules.iter().enumerate() {
+    let mut ordered: Vec<_> = bundle.document.rules.iter().enumerate().collect();
+    ordered.sort_by_key(|(_, rule)| std::cmp::Reverse(rule.priority));
+    for (index, rule) in ordered {
         if let Some(first) = closed {
             warn(
                 format!("rules[{index}]"),

@@ -8,6 +8,7 @@ mod build;
 mod identity;
 pub(crate) mod index;
 mod prefixes;
+mod words;
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use coretex_core::{
 
 use crate::{
     bundle::{Bundle, OnNoMatch, Origin},
-    evaluate::Facts,
+    evaluate::{Facts, Resolution},
     fold::FoldMap,
     rule::{Glob, McpLists, Rule},
 };
@@ -102,6 +103,15 @@ impl CompiledPolicy {
     #[must_use]
     pub fn decide(&self, request: &PolicyRequest<'_>) -> Decision {
         self.resolve(&Facts::of(request, &self.default_tenant)).into_decision(self)
+    }
+}
+
+impl CompiledPolicy {
+    /// Decides, and says whether a rule could not be judged.
+    pub(crate) fn decide_clearly(&self, request: &PolicyRequest<'_>) -> (Decision, bool) {
+        let resolution = self.resolve(&Facts::of(request, &self.default_tenant));
+        let unclear = matches!(resolution, Resolution::Unclear { .. });
+        (resolution.into_decision(self), unclear)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The longest stored prefix of a text, by binary search.
 
-use super::index::Words;
+use super::words::Words;
 
 /// Prefixes in order; each knows the longest other one that it begins with.
 #[derive(Clone, Debug, Default)]

@@ -161,7 +161,10 @@ impl Api {
             .route("/prune", post(prune::prune))
             .route("/dlq", get(dead_letters::list))
             .route("/dlq/page", get(dead_letters::page))
-            .route("/dlq/{id}", axum::routing::delete(dead_letters::delete))
+            .route("/dlq/groups", get(dead_letters::groups))
+            .route("/dlq/retry", post(dead_letters::retry_many))
+            .route("/dlq/delete", post(dead_letters::delete_many))
+            .route("/dlq/{id}", get(dead_letters::show).delete(dead_letters::delete))
             .route("/dlq/{id}/retry", post(dead_letters::retry));
         Router::new()
             .nest("/api/v1", api)

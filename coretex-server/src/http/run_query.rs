@@ -16,19 +16,14 @@ use super::{Problem, extract::Params};
 pub(super) fn read(params: &Params, limit: usize) -> Result<RunQuery, Problem> {
     let statuses =
         params.every("status").flat_map(|text| text.split(',')).map(str::trim).filter(|text| !text.is_empty());
+    let time = |name: &str, is_end| params.text(name).map(|text| instant(name, text, is_end)).transpose();
     Ok(RunQuery {
         workflow: params.text("workflow_id").map(WorkflowId::parse).transpose()?,
         statuses: statuses.map(status).collect::<Result<_, _>>()?,
         team: params.owned("team_id"),
         labels: labels(params)?,
-        created: TimeRange {
-            from: instant(params, "created_after", false)?,
-            until: instant(params, "created_before", true)?,
-        },
-        updated: TimeRange {
-            from: instant(params, "updated_after", false)?,
-            until: instant(params, "updated_before", true)?,
-        },
+        created: TimeRange { from: time("created_after", false)?, until: time("created_before", true)? },
+        updated: TimeRange { from: time("updated_after", false)?, until: time("updated_before", true)? },
         id_prefix: params.owned("id_prefix"),
         has_error: params.switch("has_error")?,
         error_code: params.owned("error_code"),
@@ -57,10 +52,9 @@ fn status(text: &str) -> Result<RunStatus, Problem> {
 }
 
 /// A point in time: RFC 3339, or a number whose unit its size tells. As an end it means the end of that unit.
-fn instant(params: &Params, name: &str, is_end: bool) -> Result<Option<Timestamp>, Problem> {
-    let Some(text) = params.text(name) else { return Ok(None) };
+pub(super) fn instant(name: &str, text: &str, is_end: bool) -> Result<Timestamp, Problem> {
     if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(Some(time));
+        return Ok(time);
     }
     let Ok(number) = text.parse::<i64>() else {
         let detail =
@@ -75,7 +69,7 @@ fn instant(params: &Params, name: &str, is_end: bool) -> Result<Option<Timestamp
     };
     let micros = (number / rest).checked_mul(scale).map(|micros| if is_end { micros + (scale - 1) } else { micros });
     match micros.and_then(|micros| Timestamp::from_microsecond(micros).ok()) {
-        Some(time) => Ok(Some(time)),
+        Some(time) => Ok(time),
         None => {
             let detail = format!("query parameter `{name}` is `{text}`, which is no time that can be");
             Err(Problem::bad_request("query_invalid", detail))

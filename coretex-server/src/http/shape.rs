@@ -1,7 +1,7 @@
 //! Established shapes: every key that clients read is there, also when the platform has nothing to say for it.
 
 use coretex_core::{
-    job::{ApprovalRequest, DeadLetter, JobSpec, JobState, Subject},
+    job::{ApprovalRequest, JobSpec, JobState, Subject},
     policy::Decision,
     runtime::JobView,
     value::Value,
@@ -52,7 +52,7 @@ pub(super) fn run(run: &RunView) -> Value {
 }
 
 /// What lists of jobs show, and the beginning of what a job shows.
-fn record(
+pub(super) fn record(
     spec: &JobSpec,
     state: JobState,
     updated_at: jiff::Timestamp,
@@ -165,21 +165,5 @@ pub(super) fn approval(request: &ApprovalRequest) -> Value {
         "requested_at": request.requested_at,
         "asked_again": request.asked_again,
         "expires_at": request.expires_at,
-    })
-}
-
-pub(super) fn dead_letter(letter: &DeadLetter) -> Value {
-    json!({
-        "job_id": letter.spec.id,
-        "topic": letter.spec.topic,
-        "status": format!("JOB_STATUS_{}", letter.state.as_str()),
-        "reason": letter.failure.message,
-        "reason_code": letter.failure.code,
-        "last_state": letter.last_state,
-        "attempts": letter.attempts,
-        "created_at": letter.created_at,
-        "workflow_id": letter.spec.workflow.as_ref().map_or("", |id| id.as_str()),
-        "run_id": letter.spec.run.as_ref().map_or("", |id| id.as_str()),
-        "step_id": letter.spec.step.as_ref().map_or("", |id| id.as_str()),
     })
 }

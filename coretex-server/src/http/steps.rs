@@ -72,22 +72,24 @@ pub(super) struct HowOn {
     action: String,
     output: Option<Value>,
     reason: Option<String>,
+    input: Option<Value>,
 }
 
 impl HowOn {
     fn read(self) -> Result<Resolution, Problem> {
-        let Self { action, output, reason } = self;
-        let (takes_output, takes_reason) = (action == "complete", action == "fail");
-        for (member, is_lost) in
-            [("output", output.is_some() && !takes_output), ("reason", reason.is_some() && !takes_reason)]
-        {
+        let Self { action, output, reason, input } = self;
+        for (member, is_lost) in [
+            ("output", output.is_some() && action != "complete"),
+            ("reason", reason.is_some() && action != "fail"),
+            ("input", input.is_some() && action != "retry"),
+        ] {
             if is_lost {
                 let detail = format!("action `{action}` has no use for `{member}`; leave it out");
                 return Err(Problem::bad_request("field_invalid", detail));
             }
         }
         Ok(match action.as_str() {
-            "retry" => Resolution::Retry,
+            "retry" => Resolution::Retry { input: input.map(Into::into) },
             "complete" => Resolution::Complete { output: output.unwrap_or_default().into() },
             "skip" => Resolution::Skip,
             "fail" => Resolution::Fail { reason: reason.unwrap_or_default().into() },

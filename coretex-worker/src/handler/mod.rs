@@ -138,12 +138,24 @@ type Call = dyn Fn(&JobContext) -> HandlerFuture + Send + Sync;
 
 struct BoundTo<F: ?Sized> {
     pace: Pace,
+    is_layered: bool,
     call: F,
 }
 
 impl Bound {
     pub(crate) fn call(&self, job: &JobContext) -> HandlerFuture {
         (self.0.call)(job)
+    }
+
+    /// Whether its jobs run in the task of whoever publishes them. What layers do there nobody knows: they may wait for
+    /// timers, or take locks.
+    pub(crate) fn is_quick(&self) -> bool {
+        !self.0.is_layered && self.0.pace.is_quick()
+    }
+
+    /// A handler that is called through layers.
+    pub(crate) fn layered(call: impl Fn(&JobContext) -> HandlerFuture + Send + Sync + 'static) -> Self {
+        Self(Arc::new(BoundTo { pace: Pace::default(), is_layered: true, call }))
     }
 
     pub(crate) fn pace(&self) -> &Pace {
@@ -163,6 +175,7 @@ where
     S: Send + Sync + 'static,
 {
     Box::new(move |state: Arc<S>| {
-        Bound(Arc::new(BoundTo { pace: Pace::default(), call: move |job: &JobContext| handler.call(job, &state) }))
+        let pace = Pace::default();
+        Bound(Arc::new(BoundTo { pace, is_layered: false, call: move |job: &JobContext| handler.call(job, &state) }))
     })
 }

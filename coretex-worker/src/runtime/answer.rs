@@ -58,7 +58,7 @@ impl Answer {
 
     pub(crate) fn error(error: &JobError) -> Self {
         let status = match error.kind() {
-            JobErrorKind::Retryable => JobStatus::FailedRetryable,
+            JobErrorKind::Retryable | JobErrorKind::Snoozed => JobStatus::FailedRetryable,
             JobErrorKind::Failed => JobStatus::Failed,
             JobErrorKind::Fatal => JobStatus::FailedFatal,
             JobErrorKind::Cancelled => JobStatus::Cancelled,

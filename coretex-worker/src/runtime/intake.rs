@@ -152,13 +152,13 @@ fn take(shared: &Arc<Shared>, runtime: &Handle, delivery: Delivery, permit: Owne
 
 /// Runs the job in a task of its own; that of a quick handler here, as long as it does not wait.
 fn begin(runtime: &Handle, job: Arc<Job>, handler: Bound, permit: OwnedSemaphorePermit) {
-    let here = if handler.pace().is_quick() { Here::enter() } else { None };
-    let job_runs = run(job, handler, permit);
+    let here = if handler.is_quick() { Here::enter() } else { None };
     if here.is_none() {
-        drop(runtime.spawn(job_runs));
+        drop(runtime.spawn(run(job, handler, permit, None)));
         return;
     }
-    let mut job_runs = Box::pin(job_runs);
+    let begun_at = job.received_at;
+    let mut job_runs = Box::pin(run(job, handler, permit, Some(begun_at)));
     // What it waits for wakes nobody yet; its task asks again as soon as it is spawned.
     if job_runs.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
         drop(runtime.spawn(job_runs));

@@ -13,6 +13,7 @@ use coretex_core::{
     ports::{BlobErrorKind, BlobKey, BusError, BusErrorKind, Message},
     protocol::{ErrorCode, JobStatus},
 };
+use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
@@ -34,12 +35,13 @@ enum End {
     Dropped,
 }
 
-/// Runs the job to its end and settles its deliveries. The permit is its slot.
-pub(crate) async fn run(job: Arc<Job>, handler: Bound, permit: OwnedSemaphorePermit) {
+/// Runs the job to its end and settles its deliveries. The permit is its slot; `begun_at` tells when this is polled first,
+/// where that is known.
+pub(crate) async fn run(job: Arc<Job>, handler: Bound, permit: OwnedSemaphorePermit, begun_at: Option<Timestamp>) {
     let mut guard = Unfinished(Some(&job));
     count(&job.shared.counters.started);
-    let end = work(&job, &handler).await;
-    conclude(&job, end).await;
+    let (end, ended_at) = work(&job, &handler, begun_at).await;
+    conclude(&job, end, ended_at).await;
     guard.0 = None;
     drop(permit);
 }
@@ -56,10 +58,11 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-async fn work(job: &Arc<Job>, handler: &Bound) -> End {
+/// How the handler ended, and when.
+async fn work(job: &Arc<Job>, handler: &Bound, begun_at: Option<Timestamp>) -> (End, Timestamp) {
     if job.deadline.is_some_and(|deadline| deadline <= job.received_at) {
         job.stop.raise(CancelReason::Deadline);
-        return End::Dropped;
+        return (End::Dropped, job.received_at);
     }
     let body = async {
         if !job.has_input() && !job.request().context_ptr.is_empty() {
@@ -73,27 +76,32 @@ async fn work(job: &Arc<Job>, handler: &Bound) -> End {
     };
     let mut body = pin!(Some(body));
     let clock = &job.shared.clock;
-    let mut begun_at = Some(clock.now());
-    let end = std::future::poll_fn(|cx| {
-        let Some(running) = body.as_mut().as_pin_mut() else { return Poll::Ready(End::Dropped) };
+    let mut begun_at = Some(begun_at.unwrap_or_else(|| clock.now()));
+    let (end, ended_at) = std::future::poll_fn(|cx| {
+        let Some(running) = body.as_mut().as_pin_mut() else { return Poll::Ready((End::Dropped, clock.now())) };
         // Time must not pass in a test while the handler computes.
         let _busy = clock.busy();
         let polled = catch_unwind(AssertUnwindSafe(|| running.poll(cx)));
-        if let Some(begun_at) = begun_at.take() {
-            let took = Duration::try_from(clock.now().duration_since(begun_at)).unwrap_or_default();
-            handler.pace().note(matches!(polled, Ok(Poll::Ready(_))), took);
-        }
-        match polled {
+        let ended = match polled {
             Ok(Poll::Ready(result)) => Poll::Ready(End::Returned(result)),
-            Ok(Poll::Pending) => job.abort.poll(cx).map(|()| End::Dropped),
+            Ok(Poll::Pending) => Poll::Pending,
             Err(panic) => Poll::Ready(End::Panicked(panic_text(&*panic))),
+        };
+        let now = clock.now();
+        if let Some(begun_at) = begun_at.take() {
+            let took = Duration::try_from(now.duration_since(begun_at)).unwrap_or_default();
+            handler.pace().note(matches!(ended, Poll::Ready(End::Returned(_))), took);
+        }
+        match ended {
+            Poll::Ready(end) => Poll::Ready((end, now)),
+            Poll::Pending => job.abort.poll(cx).map(|()| (End::Dropped, now)),
         }
     })
     .await;
     // What the handler leaves behind may panic too.
     match catch_unwind(AssertUnwindSafe(|| body.set(None))) {
-        Ok(()) => end,
-        Err(panic) => End::Panicked(panic_text(&*panic)),
+        Ok(()) => (end, ended_at),
+        Err(panic) => (End::Panicked(panic_text(&*panic)), ended_at),
     }
 }
 
@@ -182,10 +190,9 @@ impl Answer {
     }
 }
 
-async fn conclude(job: &Arc<Job>, end: End) {
+async fn conclude(job: &Arc<Job>, end: End, now: Timestamp) {
     let shared = &job.shared;
     job.end();
-    let now = shared.clock.now();
     let Some(mut answer) = judge(job, end) else {
         return Box::pin(give_back(job, None)).await;
     };
@@ -251,7 +258,7 @@ async fn give_back(job: &Arc<Job>, because: Option<BusError>) {
 mod tests {
     use super::*;
 
-    fn size_of_future<F>(_: impl FnOnce(Arc<Job>, Bound, OwnedSemaphorePermit) -> F) -> usize {
+    fn size_of_future<F>(_: impl FnOnce(Arc<Job>, Bound, OwnedSemaphorePermit, Option<Timestamp>) -> F) -> usize {
         size_of::<F>()
     }
 

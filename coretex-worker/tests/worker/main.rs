@@ -10,10 +10,12 @@
 
 mod build;
 mod control;
+mod layers;
 mod quick;
 mod repeats;
 mod results;
 mod rig;
 mod shutdown;
 mod slots;
+mod snooze;
 mod wire;

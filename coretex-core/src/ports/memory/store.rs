@@ -18,8 +18,8 @@ use foldhash::HashMap;
 use jiff::Timestamp;
 
 use crate::ports::{
-    Batch, Capabilities, Change, ChangeSender, Changes, Clock, Entry, Key, Op, OpResult, Page, Receipt, Scan, Store,
-    StoreError, StreamPage, Version, change_channel, counter_after, expiry_after, limits,
+    Batch, Capabilities, Change, ChangeSender, Changes, Clock, Condition, Entry, Key, Op, OpResult, Page, Receipt,
+    Scan, Store, StoreError, StreamPage, Version, change_channel, counter_after, expiry_after, limits,
 };
 
 /// A [`Store`] that forgets everything with the process. Cloning shares the data.
@@ -119,6 +119,8 @@ struct State {
     now: Timestamp,
     watchers: Vec<Watcher>,
     closed: bool,
+    /// Of the batch that is applied; kept for its room.
+    undo: Vec<Undo>,
 }
 
 #[derive(Clone)]
@@ -164,8 +166,12 @@ impl State {
         self.values.get(key).filter(|slot| slot.expires_at.is_none_or(|at| at > self.now))
     }
 
-    fn found(&self, key: &Key) -> Option<Version> {
-        self.live(key).map(|slot| slot.version)
+    /// Judges the condition on `key`; most writes have none, and need no look.
+    fn judge(&self, condition: Condition, key: &Key) -> Result<(), StoreError> {
+        if condition == Condition::Always {
+            return Ok(());
+        }
+        condition.judge(key, self.live(key).map(|slot| slot.version))
     }
 
     fn drop_expired(&mut self) {
@@ -180,39 +186,39 @@ impl State {
         batch.check()?;
         let ops = batch.into_ops();
         let mut results = Vec::with_capacity(ops.len());
-        let mut undo = Vec::with_capacity(ops.len());
-        for op in ops {
-            match self.apply(op, &mut undo) {
-                Ok(result) => results.push(result),
-                Err(error) => {
-                    while let Some(step) = undo.pop() {
-                        self.take_back(step);
-                    }
-                    return Err(error);
+        let mut undo = std::mem::take(&mut self.undo);
+        let applied = ops.into_iter().try_for_each(|op| {
+            results.push(self.apply(op, &mut undo)?);
+            Ok(())
+        });
+        match applied {
+            Ok(()) if self.watchers.is_empty() => {}
+            Ok(()) => self.announce(&undo, &results),
+            Err(_) => {
+                while let Some(step) = undo.pop() {
+                    self.take_back(step);
                 }
             }
         }
-        if !self.watchers.is_empty() {
-            self.announce(&undo, &results);
-        }
-        Ok(Receipt { results })
+        undo.clear();
+        self.undo = undo;
+        applied.map(|()| Receipt { results })
     }
 
     fn apply(&mut self, op: Op, undo: &mut Vec<Undo>) -> Result<OpResult, StoreError> {
         match op {
             Op::Require { key, condition } => {
-                condition.judge(&key, self.found(&key))?;
+                self.judge(condition, &key)?;
                 Ok(OpResult::Done)
             }
             Op::Put { key, value, condition, .. } => {
-                condition.judge(&key, self.found(&key))?;
+                self.judge(condition, &key)?;
                 Ok(OpResult::Written(self.write(key, value, None, undo)))
             }
             Op::Delete { key, condition, .. } => {
-                condition.judge(&key, self.found(&key))?;
-                if self.values.contains_key(&key) {
-                    let old = self.replace(&key, None);
-                    undo.push(Undo::Value(key, old));
+                self.judge(condition, &key)?;
+                if let Some(old) = self.replace(&key, None) {
+                    undo.push(Undo::Value(key, Some(old)));
                 }
                 Ok(OpResult::Done)
             }

@@ -1,13 +1,23 @@
 //! From a decision to its batch.
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
 use super::{
     Command, Executor,
-    entry::{Pending, Phase},
+    entry::{Entry, Pending, Phase},
 };
 use crate::{
     job::JobInput,
     plane::{Input, State, Transition},
-    runtime::{batch, keys::AggregateId, outbound, shared::Work, timers::Arm},
+    runtime::{
+        batch,
+        keys::AggregateId,
+        outbound,
+        shared::{Shared, Work},
+        timers::Arm,
+    },
     workflow::{RunEffect, RunInput, Wake},
 };
 
@@ -18,6 +28,26 @@ fn stays_inside(effect: &RunEffect) -> bool {
         tracing::error!(?effect, "an effect of a dry run is not carried out");
     }
     inside
+}
+
+fn rearm(timers: &mut BTreeSet<(Timestamp, AggregateId)>, shared: &Shared, aggregate: &AggregateId, entry: &mut Entry) {
+    let due = match &entry.state {
+        // It goes on in the next round, so that others have their turn.
+        Some(State::Run(run)) if run.goes_on(&shared.options.run_bounds()) => Some(run.updated_at()),
+        Some(state) if state.wake() == Wake::Hot => state.next_due(),
+        _ => None,
+    };
+    // A timer that fires early finds nothing due and is set anew; moving it for every step would cost more.
+    if due == entry.timer || due.is_some_and(|due| entry.timer.is_some_and(|armed| armed <= due)) {
+        return;
+    }
+    if let Some(old) = entry.timer.take() {
+        timers.remove(&(old, aggregate.clone()));
+    }
+    if let Some(due) = due {
+        timers.insert((due, aggregate.clone()));
+    }
+    entry.timer = due;
 }
 
 impl Executor {
@@ -53,7 +83,7 @@ impl Executor {
             Work::Start { start, .. } => Some(&**start),
             _ => None,
         };
-        match batch::prepare(&aggregate, head, &transition, state, &mut entry.kept, start) {
+        match batch::prepare(&aggregate, head, &transition, state, &mut entry.kept, start, &mut self.scratch) {
             Ok(prepared) => {
                 self.members.push(aggregate.clone());
                 self.batches.push(prepared.batch);
@@ -68,7 +98,7 @@ impl Executor {
                     schedule: prepared.schedule,
                     answer: Ok(()),
                 });
-                self.rearm(&aggregate);
+                rearm(&mut self.timers, &self.shared, &aggregate, entry);
             }
             Err(error) => {
                 // The state was changed in memory only: forget it, so that the next input finds what is stored.
@@ -94,22 +124,6 @@ impl Executor {
     /// Arms the timer of a run that a worker has a job of; the others have a durable one.
     pub(super) fn rearm(&mut self, aggregate: &AggregateId) {
         let Some(entry) = self.entries.get_mut(aggregate) else { return };
-        let due = match &entry.state {
-            // It goes on in the next round, so that others have their turn.
-            Some(State::Run(run)) if run.goes_on(&self.shared.options.run_bounds()) => Some(run.updated_at()),
-            Some(state) if state.wake() == Wake::Hot => state.next_due(),
-            _ => None,
-        };
-        // A timer that fires early finds nothing due and is set anew; moving it for every step would cost more.
-        if due == entry.timer || due.is_some_and(|due| entry.timer.is_some_and(|armed| armed <= due)) {
-            return;
-        }
-        if let Some(old) = entry.timer.take() {
-            self.timers.remove(&(old, aggregate.clone()));
-        }
-        if let Some(due) = due {
-            self.timers.insert((due, aggregate.clone()));
-        }
-        entry.timer = due;
+        rearm(&mut self.timers, &self.shared, aggregate, entry);
     }
 }

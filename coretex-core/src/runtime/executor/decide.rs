@@ -22,18 +22,20 @@ impl Executor {
     /// Decides one input of an aggregate whose state is at hand.
     pub(super) fn decide(&mut self, command: Command, policy: &dyn PolicySnapshot) {
         let aggregate = command.aggregate.clone();
-        let shared = self.shared.clone();
         let seed = self.next_seed();
         let Some(entry) = self.entries.get_mut(&aggregate) else { return };
         entry.stamp = 0;
         self.idle_weight = self.idle_weight.saturating_sub(std::mem::take(&mut entry.counted));
-        let routes = shared.routes.load();
+        let routes = self.shared.routes.load();
         let nothing = LoadedOutputs::default();
-        let mut facts = shared.facts(seed, policy, &routes);
+        let mut facts = self.shared.facts(seed, policy, &routes);
         facts.outputs = Some(command.fetched.as_ref().map_or(&nothing, |fetched| &fetched.outputs));
         let decided = match (&entry.state, &command.work) {
-            (None, Work::Start { workflow, start }) => plane::start(workflow, StartRun::clone(start), &facts)
-                .map(|transition| (State::Run(Box::new(Run::new(workflow.clone()))), transition, false)),
+            (None, Work::Start { workflow, start }) => {
+                let workflow = self.definitions.of(workflow);
+                plane::start(&workflow, StartRun::clone(start), &facts)
+                    .map(|transition| (State::Run(Box::new(Run::new(workflow))), transition, false))
+            }
             (None, Work::Submit(spec)) => {
                 // The record begins with its own submission, so it starts one event further on.
                 let (record, transition) = plane::submit(spec, &facts);
@@ -72,7 +74,7 @@ impl Executor {
                 } else {
                     let message = format!("job `{}` exists already", spec.id);
                     let error = PlaneError::new(PlaneErrorKind::Conflict, "job_exists", message);
-                    shared.note_refusal(&command.reply, &error);
+                    self.shared.note_refusal(&command.reply, &error);
                     Err(error)
                 };
                 return self.answer_in_order(command, answer);
@@ -106,7 +108,7 @@ impl Executor {
                 }
             }
             Err(Rejected::Run(workflow::Rejected::OutputNeeded(needed))) => {
-                outputs::fetch(&shared, command, needed);
+                outputs::fetch(&self.shared, command, needed);
                 self.leave_absent(&aggregate);
             }
             Err(rejected) => self.reject(command, rejected),

@@ -13,6 +13,7 @@ mod entry;
 mod flush;
 mod idle;
 mod load;
+mod own;
 mod refuse;
 mod settle;
 mod take;
@@ -61,6 +62,7 @@ pub(super) struct Executor {
     shared: Arc<Shared>,
     inbox: mpsc::Receiver<Command>,
     entries: HashMap<AggregateId, Entry>,
+    definitions: own::Definitions,
     timers: BTreeSet<(Timestamp, AggregateId)>,
     sleep: Option<(Timestamp, BoxFuture<'static, ()>)>,
     loads: FuturesUnordered<BoxFuture<'static, Loaded>>,
@@ -69,6 +71,8 @@ pub(super) struct Executor {
     idle_weight: usize,
     members: Vec<AggregateId>,
     batches: Vec<Batch>,
+    /// Where records are written before they are as long as they are.
+    scratch: Vec<u8>,
     calls: Calls,
     local: VecDeque<Command>,
     /// What is durable and has not been acted on yet, with what holds the time for it.
@@ -89,6 +93,7 @@ impl Executor {
             shared,
             inbox,
             entries: HashMap::new(),
+            definitions: own::Definitions::default(),
             timers: BTreeSet::new(),
             sleep: None,
             loads: FuturesUnordered::new(),
@@ -96,6 +101,7 @@ impl Executor {
             idle_weight: 0,
             members: Vec::new(),
             batches: Vec::new(),
+            scratch: Vec::new(),
             calls: Calls::default(),
             local: VecDeque::new(),
             outgoing: VecDeque::new(),

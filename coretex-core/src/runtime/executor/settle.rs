@@ -48,16 +48,6 @@ impl Executor {
         self.settled(&aggregate);
     }
 
-    /// Acts, in order of decision and a bounded number of times in one round.
-    fn leave(&mut self, mut actions: Actions) {
-        if self.outgoing.is_empty() {
-            self.acted += actions.act(&self.shared, MAX_ACTS.saturating_sub(self.acted), &mut self.local);
-        }
-        if !actions.is_empty() {
-            self.outgoing.push_back((actions, self.shared.clock.busy()));
-        }
-    }
-
     /// Goes on with what was left over, in a new round.
     pub(super) fn act(&mut self) {
         self.acted = 0;
@@ -71,34 +61,38 @@ impl Executor {
         }
     }
 
-    /// Acts on everything at the front whose batch is durable.
+    /// Acts on everything at the front whose batch is durable, in order of decision and a bounded number of times in one
+    /// round. Nothing that acts comes back here, so that the entry is looked up once.
     pub(super) fn settle(&mut self, aggregate: &AggregateId) {
-        loop {
-            let Some(entry) = self.entries.get_mut(aggregate) else { return };
-            let Some(front) = entry.pending.front() else { break };
-            if front.sent {
-                break;
-            }
-            let Some(pending) = entry.pending.pop_front() else { break };
+        let Self { shared, entries, outgoing, acted, local, .. } = self;
+        let Some(entry) = entries.get_mut(aggregate) else { return };
+        while let Some(pending) = entry.pending.pop_front_if(|front| !front.sent) {
             if let Some(due) = pending.arm {
                 // The service reads what it missed from the store.
-                let _gone = self.shared.timers.send(Arm::run(due, aggregate.clone()));
+                let _gone = shared.timers.send(Arm::run(due, aggregate.clone()));
             }
             if let Some(schedule) = pending.schedule {
-                keepers::nudge(&self.shared, schedule);
+                keepers::nudge(shared, schedule);
             }
             if let Some(gate) = pending.gate {
-                concurrency::nudge(&self.shared, gate);
+                concurrency::nudge(shared, gate);
             }
-            self.leave(Actions::new(aggregate.clone(), pending.effects, pending.outbox));
-            let Some(entry) = self.entries.get_mut(aggregate) else { return };
+            if !pending.effects.is_empty() {
+                let mut actions = Actions::new(aggregate.clone(), pending.effects, pending.outbox);
+                if outgoing.is_empty() {
+                    *acted += actions.act(shared, MAX_ACTS.saturating_sub(*acted), local);
+                }
+                if !actions.is_empty() {
+                    outgoing.push_back((actions, shared.clock.busy()));
+                }
+            }
             answer(pending.command.reply, pending.answer, aggregate);
             match entry.phase {
                 // Its successors were decided on state that is gone.
                 Phase::Draining => return self.drained(aggregate),
                 Phase::Beginning => {
                     entry.phase = Phase::Ready;
-                    self.local.append(&mut entry.queue);
+                    local.append(&mut entry.queue);
                 }
                 _ => {}
             }

@@ -164,6 +164,10 @@ impl Routes {
     /// # Errors
     /// [`NoRoute`], saying what to change.
     pub fn route(&self, topic: &Topic, requires: &[String]) -> Result<Arc<str>, NoRoute> {
+        if self.open {
+            // A name of its own: all cores would count references to one that they share.
+            return Ok(DEFAULT_POOL.into());
+        }
         let pools = self.pools_of(topic.as_str(), requires, None, "")?;
         pools.into_iter().next().ok_or_else(|| NoRoute::Unmapped(topic.to_string()))
     }

@@ -35,7 +35,7 @@ fn job(id: &str) -> Job {
         team: "".into(),
         principal: "".into(),
         meta: Arc::default(),
-        labels: Arc::default(),
+        labels: Default::default(),
         priority: Priority::Batch,
         memory_id: "".into(),
         adapter_id: None,
@@ -68,7 +68,7 @@ impl Job {
     }
 
     fn label(mut self, key: &str, value: &str) -> Self {
-        Arc::make_mut(&mut self.spec.labels).insert(key.into(), value.into());
+        self.spec.labels.insert(key, value);
         self
     }
 

@@ -5,13 +5,13 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use super::{Machine, Rejected, RunEffect};
 use crate::{
     job::{
-        self, DeadLetter, Failure, Job, JobEvent, JobId, JobInput, JobSpec, JobState, Moves, SpecSource, StepRunId,
-        Topic, codes,
+        self, DeadLetter, Failure, JobEvent, JobId, JobInput, JobSpec, JobState, Moves, Output, RunId, SpecSource,
+        StepRunId, Topic, codes,
     },
-    policy::JobMeta,
+    policy::{JobMeta, Labels},
     value::Value,
     workflow::{
-        RunEvent, Step, StepKind, StepRun, StepStatus, Workflow,
+        RunEvent, Step, StepKind, StepRun, StepStatus, WaitsFor, Workflow,
         fold::{self, RunMut},
         scope::RunScope,
         state::RunInfo,
@@ -46,12 +46,25 @@ impl Machine<'_> {
         if self.draft.core().is_dry_run() {
             return self.simulate_job(slot, input);
         }
-        self.record_step(slot, |step| RunEvent::StepAttempted { step, attempt, input });
-        if let Some(attempt) = Attempt::of(&self.draft, slot) {
-            let spec = attempt.spec();
-            let moves = job::open(&spec, attempt.job.grant.as_deref(), self.facts);
-            self.absorb(slot, JobState::Pending, moves);
+        let Some(opening) = Attempt::opening(&self.draft, slot, attempt, input.as_ref()) else { return };
+        let spec = opening.spec();
+        let mut moves = job::open(&spec, fold::kept_grant(opening.state).map(|grant| &**grant), self.facts);
+        // A try that goes to a worker at once, as nearly all do, is one event.
+        if let [JobEvent::Dispatched { .. }] = *moves.events
+            && let Some(JobEvent::Dispatched { decision, pool, deadline_at }) = moves.events.pop()
+        {
+            self.record_step(slot, |step| RunEvent::StepDispatched {
+                step,
+                attempt,
+                input,
+                decision,
+                pool,
+                deadline_at,
+            });
+        } else {
+            self.record_step(slot, |step| RunEvent::StepAttempted { step, attempt, input });
         }
+        self.absorb(slot, JobState::Pending, moves);
     }
 
     pub(super) fn take_job(&mut self, id: &JobId, input: JobInput) -> Result<(), Rejected> {
@@ -89,7 +102,7 @@ impl Machine<'_> {
     /// Takes over what was decided about a step's job, and decides what it means for the step.
     pub(super) fn absorb(&mut self, slot: usize, before: JobState, moves: Moves) {
         let attempt = self.draft.step_at(slot).map_or(0, |step| step.attempts);
-        self.effects.extend(moves.effects.into_iter().map(|effect| (Some(slot), RunEffect::Job(effect))));
+        self.effects.extend(moves.effects.into_iter().map(RunEffect::Job));
         if moves.closed
             && let Some(job) = self.draft.step_at(slot).and_then(|step| step.job.as_ref())
         {
@@ -97,7 +110,12 @@ impl Machine<'_> {
         }
         self.records.opened.extend(moves.opened.map(|request| *request));
         for event in moves.events {
-            self.record_step(slot, |step| RunEvent::StepJob { step, attempt, event });
+            match event {
+                JobEvent::Succeeded { worker, execution_ms, output, unfenced: false } => {
+                    return self.complete(slot, JobDone { attempt, worker, execution_ms, output });
+                }
+                event => self.record_step(slot, |step| RunEvent::StepJob { step, attempt, event }),
+            }
         }
         if before.is_terminal() {
             // What the end of the job meant for the step was decided when it ended.
@@ -116,23 +134,44 @@ impl Machine<'_> {
         }
     }
 
+    /// A worker has done the job. Its end and that of the step are one event, unless what it made is not taken.
+    fn complete(&mut self, slot: usize, done: JobDone) {
+        let judged = self.judge_job(slot, &done.output);
+        let JobDone { attempt, worker, execution_ms, output } = done;
+        match judged {
+            Ok(()) => {
+                self.record_step(slot, |step| RunEvent::StepCompleted { step, attempt, worker, execution_ms, output });
+                self.ended(slot);
+            }
+            Err(failure) => {
+                let event = JobEvent::Succeeded { worker, execution_ms, output, unfenced: false };
+                self.record_step(slot, |step| RunEvent::StepJob { step, attempt, event });
+                self.reject(slot, failure);
+            }
+        }
+    }
+
     fn succeed_job(&mut self, slot: usize) {
-        if self.step(slot).is_none_or(|step| step.output_schema.is_none()) {
-            return self.succeed(slot, None);
-        }
         let job = self.draft.step_at(slot).and_then(|step| step.job.as_ref());
-        let output = job.and_then(|job| job.output.as_ref());
-        let value = output.and_then(|output| output.value.clone());
-        if value.is_none() && output.is_some_and(|output| output.pointer.is_some()) {
-            // The value lies elsewhere, and nothing is judged that was not read.
-            let message =
-                "the step's output is too large to be judged by its schema; remove `output_schema`, or make it smaller";
-            return self.reject(slot, Failure::fatal(codes::PAYLOAD_TOO_LARGE, message));
-        }
-        match self.judge(slot, &value.unwrap_or_default()) {
+        let output = job.and_then(|job| job.output.clone()).unwrap_or_default();
+        match self.judge_job(slot, &output) {
             Ok(()) => self.succeed(slot, None),
             Err(failure) => self.reject(slot, failure),
         }
+    }
+
+    /// Whether the output of its job is what the step may make.
+    fn judge_job(&self, slot: usize, output: &Output) -> Result<(), Failure> {
+        if self.step(slot).is_none_or(|step| step.output_schema.is_none()) {
+            return Ok(());
+        }
+        if output.value.is_none() && output.pointer.is_some() {
+            // The value lies elsewhere, and nothing is judged that was not read.
+            let message =
+                "the step's output is too large to be judged by its schema; remove `output_schema`, or make it smaller";
+            return Err(Failure::fatal(codes::PAYLOAD_TOO_LARGE, message));
+        }
+        self.judge(slot, output.value.as_deref().unwrap_or(&Value::Null))
     }
 
     fn fail_job(&mut self, slot: usize, letter: DeadLetter, stopped: bool) {
@@ -144,8 +183,15 @@ impl Machine<'_> {
                 _ => self.fail(slot, failure),
             };
         }
+        if failure.is_snooze() && self.snooze(slot, &failure) {
+            return;
+        }
         let limit = self.retry_limit(slot);
         if matches!(state, JobState::Failed | JobState::Timeout) && self.try_again(slot, &failure, limit) {
+            // Its tries are used up, whatever an operator makes of the step.
+            if self.draft.step_at(slot).is_some_and(|step| step.waits_for == Some(WaitsFor::Operator)) {
+                self.records.dead_letters.push(letter);
+            }
             return;
         }
         if state != JobState::Cancelled {
@@ -173,18 +219,29 @@ impl Machine<'_> {
     }
 }
 
-/// The last attempt of a step, lent from the definition and the run: the job is put together when it is needed.
+/// What a worker says of a job that it has done.
+struct JobDone {
+    attempt: u32,
+    worker: Arc<str>,
+    execution_ms: u64,
+    output: Output,
+}
+
+/// An attempt of a step, lent from the definition and the run: the job is put together when it is needed.
 pub(super) struct Attempt<'a> {
     workflow: &'a Workflow,
     step: &'a Step,
     topic: &'a Topic,
     meta: &'a Arc<JobMeta>,
-    labels: &'a BTreeMap<String, String>,
+    labels: &'a Arc<BTreeMap<String, String>>,
     adapter: Option<&'a Arc<str>>,
     info: &'a RunInfo,
     run_id: StepRunId,
     state: &'a StepRun,
-    job: &'a Job,
+    id: JobId,
+    attempt: u32,
+    input: Option<&'a Arc<Value>>,
+    has_input_in_log: bool,
     item: Option<Arc<Value>>,
     index: Option<u32>,
 }
@@ -195,13 +252,33 @@ pub(in crate::workflow) fn request_hash(state: &impl RunMut, slot: usize) -> Opt
 }
 
 impl<'a> Attempt<'a> {
-    /// `None` when the step makes no jobs, or has made none yet.
+    /// The last one. `None` when the step makes no jobs, or has made none yet.
     pub(super) fn of(state: &'a impl RunMut, slot: usize) -> Option<Self> {
-        let workflow = state.workflow();
         let step_run = state.step_at(slot)?;
+        let job = step_run.job.as_deref()?;
+        let last = Self::new(state, slot, step_run, |_, _| (job.id.clone(), job.attempt, step_run.input.as_ref()))?;
+        Some(Self { has_input_in_log: step_run.has_input_in_log(), ..last })
+    }
+
+    /// One that is about to begin.
+    fn opening(state: &'a impl RunMut, slot: usize, attempt: u32, input: Option<&'a Arc<Value>>) -> Option<Self> {
+        let step_run = state.step_at(slot)?;
+        Self::new(state, slot, step_run, |run, step| (JobId::of_step(run, step, attempt), attempt, input))
+    }
+
+    fn new(
+        state: &'a impl RunMut,
+        slot: usize,
+        step_run: &'a StepRun,
+        which: impl FnOnce(&RunId, &StepRunId) -> (JobId, u32, Option<&'a Arc<Value>>),
+    ) -> Option<Self> {
+        let workflow = state.workflow();
         let (step, scope) = workflow.at(step_run.position())?;
         let StepKind::Job { topic, meta, labels, adapter, .. } = &step.kind else { return None };
         let around = RunScope { state, block: step_run.block as usize };
+        let info = state.core().info.as_deref()?;
+        let run_id = fold::run_id(state, slot)?;
+        let (id, attempt, input) = which(&info.id, &run_id);
         Some(Self {
             workflow,
             step,
@@ -209,33 +286,36 @@ impl<'a> Attempt<'a> {
             meta,
             labels,
             adapter: adapter.as_ref(),
-            info: state.core().info.as_deref()?,
-            run_id: fold::run_id(state, slot)?,
+            info,
+            run_id,
             state: step_run,
-            job: step_run.job.as_deref()?,
+            id,
+            attempt,
+            input,
+            has_input_in_log: false,
             item: if scope.depth == 0 { None } else { around.item().map(|item| Arc::new(item.clone())) },
             index: if scope.depth == 0 { None } else { around.index() },
         })
     }
 }
 
+/// The labels of a job of a run: those of the run, those of the step, and the run's id.
+pub(super) fn labels(info: &RunInfo, of_step: &Arc<BTreeMap<String, String>>) -> Labels {
+    Labels::layered(info.labels.clone(), of_step.clone(), ("run_id", info.id.shared()))
+}
+
 impl SpecSource for Attempt<'_> {
     fn spec(&self) -> Arc<JobSpec> {
-        let mut labels: BTreeMap<String, String> = BTreeMap::clone(&self.info.labels);
-        labels.extend(self.labels.iter().map(|(key, value)| (key.clone(), value.clone())));
-        labels.insert("workflow_id".into(), self.workflow.id().to_string());
-        labels.insert("run_id".into(), self.info.id.to_string());
-        labels.insert("step_id".into(), self.step.id.to_string());
         Arc::new(JobSpec {
-            id: self.job.id.clone(),
-            attempt: self.job.attempt,
+            id: self.id.clone(),
+            attempt: self.attempt,
             topic: self.topic.clone(),
             tenant: self.info.tenant.clone(),
             team: self.info.team.clone(),
             // Who started the run, whatever the workflow says of itself: that is what policy judges.
             principal: self.info.principal.clone(),
             meta: self.meta.clone(),
-            labels: Arc::new(labels),
+            labels: labels(self.info, self.labels),
             priority: self.info.priority,
             memory_id: self.info.memory_id.clone(),
             adapter_id: self.adapter.cloned(),
@@ -246,9 +326,9 @@ impl SpecSource for Attempt<'_> {
             item: self.item.clone(),
             index: self.index,
             timeout: self.step.timeout,
-            input: match &self.state.input {
+            input: match self.input {
                 Some(input) => input.clone(),
-                None if self.state.has_input_in_log() => Arc::default(),
+                None if self.has_input_in_log => Arc::default(),
                 None => self.info.input.clone(),
             },
         })

@@ -134,7 +134,7 @@ impl Machine<'_> {
             dry_run: info.dry_run,
             parent: ParentRun { run: info.id.clone(), step: step_id, attempt, depth },
         };
-        self.effects.push((Some(slot), RunEffect::Child(ChildEffect::StartChild(Box::new(start)))));
+        self.effects.push(RunEffect::Child(ChildEffect::StartChild(Box::new(start))));
     }
 
     /// The run that was carried out for a step ended.
@@ -178,7 +178,7 @@ impl Machine<'_> {
         };
         let end = ChildEnd { run: info.id.clone(), status: core.status, output: core.output.clone(), failure };
         let effect = ChildEffect::EndChild { parent: parent.clone(), end };
-        self.effects.push((None, RunEffect::Child(effect)));
+        self.effects.push(RunEffect::Child(effect));
     }
 }
 

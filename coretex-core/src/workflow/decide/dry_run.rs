@@ -17,7 +17,7 @@ impl Machine<'_> {
     pub(super) fn simulate_job(&mut self, slot: usize, input: Option<Arc<Value>>) {
         let (decision, pool, failure) = match self.job_to_ask_about(slot, input.clone()) {
             Some(spec) => {
-                let decision = match self.facts.policy.evaluate(&spec.question()) {
+                let decision = match self.facts.policy.evaluate(&spec.question().at(self.facts.now)) {
                     Verdict::Decided(decision) => Some(Arc::new(decision)),
                     // A remote kernel is outside.
                     Verdict::Ask => None,
@@ -68,11 +68,6 @@ impl Machine<'_> {
         let crate::workflow::StepKind::Job { topic, meta, labels, adapter, .. } = &step.kind else { return None };
         let info = self.draft.core().info.as_deref()?;
         let run_id = self.draft.run_id(slot)?;
-        let mut all = std::collections::BTreeMap::clone(&info.labels);
-        all.extend(labels.clone());
-        all.insert("workflow_id".into(), self.workflow.id().to_string());
-        all.insert("run_id".into(), info.id.to_string());
-        all.insert("step_id".into(), step.id.to_string());
         Some(JobSpec {
             id: JobId::of_step(&info.id, &run_id, 1),
             attempt: 1,
@@ -81,7 +76,7 @@ impl Machine<'_> {
             team: info.team.clone(),
             principal: info.principal.clone(),
             meta: meta.clone(),
-            labels: Arc::new(all),
+            labels: super::attempt::labels(info, labels),
             priority: info.priority,
             memory_id: info.memory_id.clone(),
             adapter_id: adapter.clone(),

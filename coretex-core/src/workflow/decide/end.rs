@@ -68,7 +68,7 @@ impl Machine<'_> {
         let own = self.step(slot).and_then(|step| step.retry.as_ref());
         let Some(retry) = own.or(told.as_ref()) else { return false };
         let Some(state) = self.draft.step_at(slot) else { return false };
-        let attempts = state.attempts.saturating_sub(state.forgiven);
+        let attempts = state.attempts.saturating_sub(state.forgiven).saturating_sub(state.snoozed);
         let may_help = failure.retryable && !retry.non_retryable.iter().any(|code| **code == *failure.code);
         if may_help && attempts <= limit.map_or(retry.max_retries, |limit| limit.min(retry.max_retries)) {
             let wait = backoff(retry, attempts, self.facts.seed);
@@ -96,7 +96,7 @@ impl Machine<'_> {
 }
 
 /// A year is as good as never, and keeps the arithmetic finite.
-const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// The wait before the try that follows `attempts` tries: exponential, capped, and shortened by a random share so
 /// that failures of one moment do not return at one moment.

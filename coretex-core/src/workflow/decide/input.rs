@@ -162,10 +162,19 @@ impl Machine<'_> {
         {
             return Err(Rejected::DataInvalid { step, violations });
         }
+        if let Resolution::Retry { input: Some(input) } = &resolution {
+            let Some(definition) = self.step(slot) else { return Ok(()) };
+            if !matches!(definition.kind, StepKind::Job { .. }) {
+                return Err(Rejected::WaitsForOther { step, wanted: "an input" });
+            }
+            definition
+                .check_input(input)
+                .map_err(|violations| Rejected::DataInvalid { step: step.clone(), violations })?;
+        }
         let last = self.draft.step_at(slot).and_then(|state| state.failure.clone());
         self.record_step(slot, |step| RunEvent::StepResolved { step, by: by.clone(), resolution: resolution.clone() });
         match resolution {
-            Resolution::Retry => {
+            Resolution::Retry { .. } => {
                 let Some(step) = self.step(slot) else { return Ok(()) };
                 self.try_next(slot, step);
             }

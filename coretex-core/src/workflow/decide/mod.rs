@@ -17,6 +17,7 @@ mod kinds;
 mod migrate;
 mod outputs;
 mod restore;
+mod snooze;
 mod start;
 mod stop;
 mod timer;
@@ -425,8 +426,7 @@ struct Machine<'a> {
     held_from: u32,
     away: Away,
     records: Records,
-    /// With the step run that each is of.
-    effects: Vec<(Option<usize>, RunEffect)>,
+    effects: Vec<RunEffect>,
 }
 
 impl<'a> Machine<'a> {
@@ -446,12 +446,7 @@ impl<'a> Machine<'a> {
 
     fn finish(self) -> Transition {
         let (events, changes) = self.draft.finish();
-        Transition {
-            events,
-            records: self.records,
-            effects: self.effects.into_iter().map(|(_, effect)| effect).collect(),
-            changes: Box::new(changes),
-        }
+        Transition { events, records: self.records, effects: self.effects, changes }
     }
 
     fn is_over(&self) -> bool {

@@ -80,7 +80,7 @@ impl Machine<'_> {
             } else if let Some(run) = child {
                 self.record_step(slot, |step| RunEvent::ChildStopping { step });
                 let effect = ChildEffect::StopChild { run, by: by.clone(), reason: reason.clone(), force };
-                self.effects.push((Some(slot), RunEffect::Child(effect)));
+                self.effects.push(RunEffect::Child(effect));
             } else if is_job {
                 let stop = JobInput::Stop { by: by.clone(), reason: reason.clone(), until };
                 let Some(attempt) = super::Attempt::of(&self.draft, slot) else { continue };
@@ -96,16 +96,16 @@ impl Machine<'_> {
 
     /// Takes back what this very decision was about to send for the step run at `slot`. `false` when there is nothing.
     fn take_back(&mut self, slot: usize) -> bool {
+        let step = self.draft.run_id(slot);
         let before = self.effects.len();
-        self.effects.retain(|(of, effect)| {
-            let is_sent_first = matches!(
-                effect,
-                RunEffect::Job(Effect::Dispatch { .. } | Effect::AskPolicy { .. })
-                    | RunEffect::Notify { .. }
-                    | RunEffect::Store { .. }
-                    | RunEffect::Child(ChildEffect::StartChild(_))
-            );
-            *of != Some(slot) || !is_sent_first
+        self.effects.retain(|effect| {
+            let sent_first = match effect {
+                RunEffect::Job(Effect::Dispatch { spec, .. } | Effect::AskPolicy { spec, .. }) => spec.step.as_ref(),
+                RunEffect::Notify { step, .. } | RunEffect::Store { step, .. } => Some(step),
+                RunEffect::Child(ChildEffect::StartChild(start)) => Some(&start.parent.step),
+                _ => None,
+            };
+            sent_first.is_none() || sent_first != step.as_ref()
         });
         self.effects.len() < before
     }

@@ -34,7 +34,7 @@ impl Compiler {
         let options = rooted.within(entry.scope);
         let kind = match spec.kind {
             StepType::Worker | StepType::Llm | StepType::Http | StepType::Container | StepType::Script => {
-                self.job(workflow, path, spec)
+                self.job(workflow, entry)
             }
             StepType::Approval => Some(StepKind::Approval),
             StepType::Input => Some(StepKind::Input),
@@ -75,18 +75,21 @@ impl Compiler {
         self.problem("field_missing", format!("{path}.{field}"), message, help);
     }
 
-    fn job(&mut self, workflow: &WorkflowId, path: &str, spec: &StepSpec) -> Option<StepKind> {
+    fn job(&mut self, workflow: &WorkflowId, entry: &Entry<'_>) -> Option<StepKind> {
+        let (path, spec) = (&entry.path, entry.spec);
         let topic = if spec.topic.is_empty() { format!("job.workflow.{workflow}") } else { spec.topic.clone() };
         let topic = self.parsed(&format!("{path}.topic"), Topic::parse_job(&topic))?;
         let mut labels = spec.route_labels.clone();
         if !spec.worker_id.is_empty() {
             labels.insert("worker_id".into(), spec.worker_id.clone());
         }
+        labels.insert("workflow_id".into(), workflow.to_string());
+        labels.insert("step_id".into(), entry.name.clone());
         Some(StepKind::Job {
             written: spec.kind,
             topic,
             meta: Arc::new(spec.meta.clone().unwrap_or_default()),
-            labels,
+            labels: Arc::new(labels),
             adapter: (!spec.worker_id.is_empty()).then(|| spec.worker_id.as_str().into()),
         })
     }

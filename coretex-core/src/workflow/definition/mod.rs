@@ -159,8 +159,8 @@ pub enum StepKind {
         topic: Topic,
         /// Its structured identity.
         meta: Arc<JobMeta>,
-        /// Its labels, but for those that name the run.
-        labels: BTreeMap<String, String>,
+        /// Its labels, but for those of the run.
+        labels: Arc<BTreeMap<String, String>>,
         /// The adapter of the worker.
         adapter: Option<Arc<str>>,
     },

@@ -3,11 +3,11 @@
 //! The form is the one that `Serialize` gives, byte for byte. The two events that nearly every step consists of are
 //! written without a serializer, in few pieces rather than many; all others go through it.
 
-use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
-use serde::{Serialize, ser::Error as _};
+use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::Error;
 
-use super::{RunEvent, StoredEvent};
+use super::{RunEvent, StoredEvent, time::push_time};
 use crate::{job::Output, policy::Decision};
 
 impl StoredEvent {
@@ -29,7 +29,7 @@ impl StoredEvent {
                 line.raw(",\"pool\":");
                 line.text(pool)?;
                 line.raw(",\"deadline_at\":");
-                line.time(*deadline_at)?;
+                line.time(*deadline_at);
             }
             RunEvent::StepCompleted { step, attempt, worker, execution_ms, output } => {
                 line.begin(self.at, "step_completed", step.as_str(), *attempt)?;
@@ -53,12 +53,13 @@ impl Line<'_> {
     /// What every event about a try of a step begins with. `kind` is a plain word.
     fn begin(&mut self, at: Timestamp, kind: &str, step: &str, attempt: u32) -> Result<(), Error> {
         self.raw("{\"at\":");
-        self.time(at)?;
+        self.time(at);
         self.raw(",\"type\":\"");
         self.raw(kind);
-        self.raw("\",\"step\":");
-        self.text(step)?;
-        self.raw(",\"attempt\":");
+        self.raw("\",\"step\":\"");
+        // The characters of an id stand for themselves.
+        self.raw(step);
+        self.raw("\",\"attempt\":");
         self.json(&attempt)
     }
 
@@ -128,7 +129,8 @@ impl Line<'_> {
     }
 
     fn text(&mut self, text: &str) -> Result<(), Error> {
-        if text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        // Every byte is looked at, which takes many at once.
+        if text.bytes().fold(false, |odd, byte| odd | (byte < b' ') | (byte == b'"') | (byte == b'\\')) {
             return self.json(&text);
         }
         self.raw("\"");
@@ -137,12 +139,10 @@ impl Line<'_> {
         Ok(())
     }
 
-    fn time(&mut self, at: Timestamp) -> Result<(), Error> {
-        const PRINTER: DateTimePrinter = DateTimePrinter::new();
+    fn time(&mut self, at: Timestamp) {
         self.raw("\"");
-        PRINTER.print_timestamp(&at, &mut *self.0).map_err(Error::custom)?;
+        push_time(self.0, at);
         self.raw("\"");
-        Ok(())
     }
 }
 

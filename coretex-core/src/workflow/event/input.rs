@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::RunEvent;
+use super::{Resolution, RunEvent};
 use crate::value::Value;
 
 impl RunEvent {
@@ -16,6 +16,7 @@ impl RunEvent {
             | Self::StepAsked { input, .. }
             | Self::ChildStarted { input, .. }
             | Self::StepSimulated { input, .. }
+            | Self::StepResolved { resolution: Resolution::Retry { input }, .. }
             | Self::StepStoring { value: input, .. } => input.as_ref(),
             Self::StepNotified { payload, .. } => Some(payload),
             _ => None,

@@ -97,8 +97,9 @@ fn count(run: &mut Run) {
 fn core_under(run: &Run, to: &Workflow) -> RunCore {
     let mut core = run.core.clone();
     let left = run.workflow.digest();
-    if !core.past.contains(left) {
-        core.past = core.past.iter().chain([left]).cloned().collect();
+    let past = run.past_definitions();
+    if !past.contains(left) {
+        core.past = Some(past.iter().chain([left]).cloned().collect());
     }
     if let Some(info) = &mut core.info {
         let input = to.fill_input(&info.input).unwrap_or_else(|_| info.input.clone());

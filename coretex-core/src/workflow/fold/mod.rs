@@ -19,7 +19,7 @@ use super::{
     RestoredState, RunEvent, SkipReason, StepRun, StepStatus, WaitsFor, Workflow,
     state::{Block, Place, RunCore},
 };
-use crate::job::{Job, JobId, JobState, Output};
+use crate::job::{ApprovalGrant, Job, JobId, JobState, Output};
 
 pub(super) use self::{
     group::group_output,
@@ -202,15 +202,22 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
             step.failure = Some(failure.clone());
             step.waits_for = Some(WaitsFor::Operator);
         }),
-        RunEvent::StepResolved { resolution, .. } => with_step(run, slot, |step| {
-            step.waits_for = None;
-            step.due_at = None;
-            if let super::Resolution::Retry = resolution {
-                step.status = StepStatus::Pending;
-                step.forgiven = step.attempts;
-                step.due_at = Some(at);
+        RunEvent::StepResolved { resolution, .. } => {
+            let change = |step: &mut StepRun| {
+                step.waits_for = None;
+                step.due_at = None;
+                if let super::Resolution::Retry { .. } = resolution {
+                    step.status = StepStatus::Pending;
+                    step.forgiven = step.attempts;
+                    step.snoozed = 0;
+                    step.due_at = Some(at);
+                }
+            };
+            match resolution {
+                super::Resolution::Retry { input: Some(input) } => taking(run, slot, Some(input), change),
+                _ => with_step(run, slot, change),
             }
-        }),
+        }
         RunEvent::StepHeld { .. } => with_step(run, slot, |step| {
             step.is_held = true;
             // A further try was due: from now on it waits for room, and for no time.
@@ -240,6 +247,12 @@ fn about_step(run: &mut impl RunMut, at: Timestamp, event: &RunEvent, slot: usiz
             step.due_at = Some(*next_at);
             step.waits_for = None;
             step.failure = Some(failure.clone());
+        }),
+        RunEvent::StepSnoozed { failure, next_at, .. } => with_step(run, slot, |step| {
+            step.status = StepStatus::Pending;
+            step.due_at = Some(*next_at);
+            step.failure = Some(failure.clone());
+            step.snoozed = step.snoozed.saturating_add(1);
         }),
         RunEvent::StepFailed { failure, .. } => step::failed(run, at, slot, StepStatus::Failed, failure),
         RunEvent::StepTimedOut { failure, .. } => step::failed(run, at, slot, StepStatus::TimedOut, failure),
@@ -285,6 +298,12 @@ fn waiting(
     });
 }
 
+/// The yes that covers the next try of a step: it covers those that follow by themselves, and not those that an operator
+/// allows after all of them failed.
+pub(super) fn kept_grant(step: &StepRun) -> Option<&Arc<ApprovalGrant>> {
+    step.job.as_ref().filter(|_| step.attempts > step.forgiven)?.grant.as_ref()
+}
+
 fn attempted(
     run: &mut impl RunMut,
     at: Timestamp,
@@ -296,8 +315,7 @@ fn attempted(
     let id = run.core().id().zip(step).map(|(run, step)| JobId::of_step(run, &step, attempt));
     taking(run, slot, input, |step| {
         begin(step, at, StepStatus::Running);
-        // A yes covers the tries that follow by themselves, not those that an operator allows after all of them failed.
-        let grant = if step.attempts > step.forgiven { step.job.take().and_then(|job| job.grant) } else { None };
+        let grant = kept_grant(step).cloned();
         step.attempts = attempt;
         step.due_at = None;
         step.job = id.map(|id| Box::new(Job { grant, ..Job::new(id, attempt, at) }));

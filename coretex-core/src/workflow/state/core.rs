@@ -134,8 +134,8 @@ pub(in crate::workflow) struct RunCore {
     /// Events folded in.
     pub(in crate::workflow) seq: u64,
     /// Digests of the definitions that it was under before, each once: its events are folded under them.
-    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
-    pub(in crate::workflow) past: Arc<[Arc<str>]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::workflow) past: Option<Arc<[Arc<str>]>>,
 }
 
 /// Signals that arrived and that no step has taken yet.

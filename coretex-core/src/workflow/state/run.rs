@@ -116,8 +116,8 @@ impl Run {
     }
 
     /// Takes over what a decision folded in already: the same as applying its events one by one.
-    pub(crate) fn adopt(&mut self, changes: Changes) {
-        let Changes { moved, core, steps, new_steps, blocks, new_blocks, events } = changes;
+    pub(crate) fn adopt(&mut self, changes: Box<Changes>) {
+        let Changes { moved, core, steps, new_steps, blocks, new_blocks, events } = *changes;
         if let Some(moved) = moved {
             *self = *moved;
         }
@@ -156,7 +156,7 @@ impl Run {
     /// Digests of the definitions that it was under before, each once.
     #[must_use]
     pub fn past_definitions(&self) -> &[Arc<str>] {
-        &self.core.past
+        self.core.past.as_deref().unwrap_or_default()
     }
 
     /// Its id; `None` before it started.

@@ -42,6 +42,9 @@ pub struct StepRun {
     /// Tries that do not count, because an operator allowed a fresh set.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(in crate::workflow) forgiven: u32,
+    /// Tries that its workers put off, since an operator last allowed a fresh set. They do not count either.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(in crate::workflow) snoozed: u32,
     /// Where it can be undone: a number that grows with each step that succeeds.
     #[serde(default, skip_serializing_if = "is_zero_u64")]
     pub(in crate::workflow) done_at: u64,

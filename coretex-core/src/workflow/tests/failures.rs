@@ -149,7 +149,7 @@ fn a_step_without_retries_left_may_wait_for_an_operator() {
     let resolve =
         |resolution| RunInput::Resolve { step: StepRunId::parse("a").expect("legal"), by: "ops".into(), resolution };
     let mut run = parked();
-    run.feed(4, resolve(Resolution::Retry));
+    run.feed(4, resolve(Resolution::Retry { input: None }));
     assert_eq!(run.dispatched().last().map(String::as_str), Some("r1:a@3"));
     run.finish(5, "r1:a@3", busy());
     assert_eq!(run.status("a"), StepStatus::Pending, "with a fresh set of retries");

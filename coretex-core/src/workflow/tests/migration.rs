@@ -423,7 +423,8 @@ fn a_step_between_two_tries_goes_on_as_the_version_says() {
     run.migrate(2, &yaml.replace("job.a", "job.a2").replace("job.b", "job.b2")).expect("nobody has them");
     assert_eq!(run.run.next_due(), Some(at(51)));
     let step = StepRunId::parse("b").expect("legal");
-    run.feed(3, RunInput::Resolve { step, by: "ann".into(), resolution: Resolution::Retry }).feed(51, RunInput::Tick);
+    run.feed(3, RunInput::Resolve { step, by: "ann".into(), resolution: Resolution::Retry { input: None } })
+        .feed(51, RunInput::Tick);
     let topics: Vec<String> = ["a", "b"]
         .iter()
         .filter_map(|step| Some(run.run.job(&run.run.step(step)?.job.as_ref()?.id)?.0.topic.to_string()))

@@ -203,7 +203,7 @@ impl Driver {
 
     fn fold(&mut self, transition: Transition) {
         let mut adopted = self.run.clone();
-        adopted.adopt(*transition.changes);
+        adopted.adopt(transition.changes);
         for event in &transition.events {
             under(&mut self.run, event, &self.definitions);
         }

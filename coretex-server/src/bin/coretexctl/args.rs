@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{schedules::Schedules, triggers::Triggers};
+use crate::{dlq::Dlq, schedules::Schedules, triggers::Triggers};
 
 /// The command line of a coretex server.
 #[derive(Debug, Parser)]
@@ -467,6 +467,9 @@ pub(crate) enum Step {
         /// With `fail`, why.
         #[arg(long)]
         reason: Option<String>,
+        /// With `retry` of a job step, what it works on from now on: JSON, a file, or `-` for the standard input.
+        #[arg(long, value_name = "JSON|FILE", allow_hyphen_values = true)]
+        input: Option<String>,
     },
 }
 
@@ -549,22 +552,6 @@ pub(crate) enum Approval {
     Approve(Question),
     /// Say no.
     Reject(Question),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Dlq {
-    /// List jobs given up, newest first.
-    List,
-    /// Submit one again, as a new job, and print its id.
-    Retry {
-        /// The job.
-        id: String,
-    },
-    /// Forget one.
-    Delete {
-        /// The job.
-        id: String,
-    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,8 +7,8 @@ use coretex_server::client::{Client, ClientError, Sent};
 use serde_json::{Value, json};
 
 use crate::{
-    args::{Approval, Command, Dlq, Job, Question, Run, Worker, Workflow},
-    definitions, groups, history, migrations, plan,
+    args::{Approval, Command, Job, Question, Run, Worker, Workflow},
+    definitions, dlq, groups, history, migrations, plan,
     print::{Table, pretty, text},
     schedules, steps, triggers, watch, why,
 };
@@ -22,7 +22,7 @@ pub(crate) async fn call(client: &Client, command: Command, json: bool) -> anyho
         Command::Step(verb) => steps::call(client, verb).await?,
         Command::Job(verb) => job(client, verb, json).await?,
         Command::Approval(verb) => approval(client, verb, json).await?,
-        Command::Dlq(verb) => dlq(client, verb, json).await?,
+        Command::Dlq(verb) => dlq::call(client, verb, json).await?,
         Command::Schedules(verb) => schedules::call(client, verb, json).await?,
         Command::Prune(prune) => definitions::prune(client, prune, json).await?,
         Command::Triggers(verb) => triggers::call(client, verb, json).await?,
@@ -290,36 +290,6 @@ async fn approval(client: &Client, verb: Approval, json: bool) -> anyhow::Result
         }
         Approval::Approve(question) => drop(answer(question, "approve").await?),
         Approval::Reject(question) => drop(answer(question, "reject").await?),
-    }
-    Ok(())
-}
-
-async fn dlq(client: &Client, verb: Dlq, json: bool) -> anyhow::Result<()> {
-    match verb {
-        Dlq::List => {
-            let list = client.get("/api/v1/dlq").await?;
-            show(&list, json, || {
-                let mut table = Table::new(["JOB", "TOPIC", "CODE", "TRIES", "REASON"]);
-                for letter in items(&list) {
-                    let tries = number(letter, "attempts").to_string();
-                    table.row([
-                        text(letter, "job_id"),
-                        text(letter, "topic"),
-                        text(letter, "reason_code"),
-                        tries,
-                        text(letter, "reason"),
-                    ]);
-                }
-                table.print("no job was given up");
-            });
-        }
-        Dlq::Retry { id } => {
-            let answer = client.post(&format!("/api/v1/dlq/{}/retry", part(&id)), Sent::nothing()).await?;
-            show(&answer, json, || println!("{}", text(&answer, "job_id")));
-        }
-        Dlq::Delete { id } => {
-            client.delete(&format!("/api/v1/dlq/{}", part(&id))).await?;
-        }
     }
     Ok(())
 }

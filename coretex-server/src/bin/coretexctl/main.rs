@@ -5,6 +5,7 @@
 mod args;
 mod call;
 mod definitions;
+mod dlq;
 mod expr;
 mod groups;
 mod history;

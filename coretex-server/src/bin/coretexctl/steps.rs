@@ -17,13 +17,16 @@ pub(crate) async fn call(client: &Client, verb: Step) -> anyhow::Result<()> {
             client.post(&path(&run, &step, "input"), Sent::json(&data)).await?;
             Ok(())
         }
-        Step::Resolve { run, step, action, output, reason } => {
+        Step::Resolve { run, step, action, output, reason, input } => {
             let mut body = Map::from_iter([("action".to_owned(), json!(action.as_str()))]);
             if let Some(output) = output {
                 body.insert("output".into(), read_input(&output)?);
             }
             if let Some(reason) = reason {
                 body.insert("reason".into(), json!(reason));
+            }
+            if let Some(input) = input {
+                body.insert("input".into(), read_input(&input)?);
             }
             client.post(&path(&run, &step, "resolve"), Sent::json(&Value::Object(body))).await?;
             Ok(())

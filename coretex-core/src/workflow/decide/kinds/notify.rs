@@ -12,6 +12,6 @@ impl Machine<'_> {
         let payload = payload.unwrap_or_default();
         self.record_step(slot, |step| RunEvent::StepNotified { step, payload });
         let effect = self.notify_effect(slot);
-        self.effects.extend(effect.map(|effect| (Some(slot), effect)));
+        self.effects.extend(effect);
     }
 }

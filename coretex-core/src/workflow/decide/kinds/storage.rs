@@ -18,6 +18,6 @@ impl Machine<'_> {
         let (name, kept) = (key.clone(), value.clone());
         self.record_step(slot, |step| RunEvent::StepStoring { step, attempt, key: name, value: kept });
         let effect = self.store_effect(slot, &key, value.as_ref());
-        self.effects.extend(effect.map(|effect| (Some(slot), effect)));
+        self.effects.extend(effect);
     }
 }
