@@ -80,7 +80,7 @@ pub(super) async fn write(
                 }
             }
         };
-        let Some((bytes, room)) = message else { return None };
+        let (bytes, room) = message?;
         let written = timeout(PATIENCE, async {
             sink.feed(Message::Binary(bytes)).await?;
             drop(room);
