@@ -24,7 +24,8 @@ async fn work(context: JobContext) -> RawOutput {
     println!("started {}", context.job_id());
     tokio::time::sleep(Duration::from_millis(variable(WORK_MS).parse().unwrap())).await;
     let input = Value::clone(context.input());
-    RawOutput(json!({"n": input["n"], "worker": context.worker_id(), "delivery": context.delivery()}).into())
+    let (worker, attempt) = (context.worker_id(), context.attempt());
+    RawOutput(json!({"n": input["n"], "worker": worker, "attempt": attempt, "delivery": context.delivery()}).into())
 }
 
 fn variable(name: &str) -> String {

@@ -46,9 +46,8 @@ impl Desk {
 }
 
 impl Shared {
-    /// Takes everything that a worker has away from it; gives the number of jobs. Each begins its next attempt, within its
-    /// bounds.
-    pub(super) fn lose(self: &Arc<Self>, worker: &str, reason: &str) -> usize {
+    /// Takes everything that a worker has away from it; gives the jobs. Each begins its next attempt, within its bounds.
+    pub(super) fn lose(self: &Arc<Self>, worker: &str, reason: &str) -> Vec<JobId> {
         let jobs = self.placement.look(|desk| desk.held_by(worker));
         if !jobs.is_empty() {
             tracing::warn!(worker, reason, jobs = jobs.len(), "a worker lost its jobs");
@@ -57,7 +56,7 @@ impl Shared {
         for job in &jobs {
             self.post(job, JobInput::Lost { worker: worker.clone(), reason: reason.clone() });
         }
-        jobs.len()
+        jobs
     }
 }
 
@@ -75,9 +74,9 @@ impl ControlPlane {
     }
 
     /// Says that a worker is gone: its connection broke, or its process ended. It gets nothing more until it is heard of
-    /// again, and each job that it has begins its next attempt at once; gives their number. What it says of those later
-    /// counts for nothing.
-    pub fn worker_lost(&self, worker: &str, reason: &str) -> usize {
+    /// again, and each job that it has begins its next attempt at once; gives those jobs, so that whoever holds their
+    /// deliveries does not make them once more. What it says of those later counts for nothing.
+    pub fn worker_lost(&self, worker: &str, reason: &str) -> Vec<JobId> {
         let shared = self.shared();
         shared.placement.step(shared.now(), |desk| desk.scheduler.worker_left(worker));
         shared.lose(worker, reason)

@@ -38,8 +38,15 @@ impl Host {
         plane.job(principal, &job).await.is_ok_and(|view| !view.job.state.is_terminal())
     }
 
-    /// Tells the control plane that a worker will not finish what it had begun.
-    pub(super) fn worker_lost(&self, worker: &str, reason: &str) {
-        tracing::warn!(worker, reason, "a worker is lost; what it had is given to others");
+    /// Tells the control plane that a worker is connected from another process.
+    pub(super) fn worker_joined(&self, worker: &str) {
+        if let Some((plane, _)) = &self.plane {
+            plane.worker_joined(worker);
+        }
+    }
+
+    /// Tells the control plane that a worker will not finish what it had begun; gives the jobs that begin anew.
+    pub(super) fn worker_lost(&self, worker: &str, reason: &str) -> Vec<JobId> {
+        self.plane.as_ref().map_or_else(Vec::new, |(plane, _)| plane.worker_lost(worker, reason))
     }
 }

@@ -61,6 +61,17 @@ struct Held {
     _room: OwnedSemaphorePermit,
 }
 
+impl Held {
+    /// The id of the job, if it is one.
+    fn job(&self) -> Option<&str> {
+        let packet = &self.delivery.message.packet;
+        match packet.order() {
+            Some(order) => Some(order.job_id()),
+            None => packet.job_request().map(|request| request.job_id.as_str()),
+        }
+    }
+}
+
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("worker", &self.worker).finish_non_exhaustive()
@@ -130,9 +141,12 @@ impl Sockets {
             if let Some(replaced) = before.replaced {
                 replaced.notify_one();
             }
-            if !resumed && before.session.give_back_all() {
-                host.worker_lost(&before.session.worker, "it came anew");
+            if !resumed {
+                before.session.lose(host, "it came anew");
             }
+        }
+        if !resumed {
+            host.worker_joined(&session.worker);
         }
         if resumed {
             session.keep(hello);
@@ -156,7 +170,7 @@ impl Sockets {
         drop(workers);
         session.give_back_unbegun();
         if left || crowded {
-            session.give_back_all();
+            session.lose(&host, "it left");
             return;
         }
         let sockets = self.clone();
@@ -169,9 +183,7 @@ impl Sockets {
             }
             workers.remove(&session.worker);
             drop(workers);
-            if session.give_back_all() {
-                host.worker_lost(&session.worker, "its connection broke, and it did not come back");
-            }
+            session.lose(&host, "its connection broke, and it did not come back");
         });
     }
 }
@@ -217,11 +229,7 @@ impl Session {
     /// Whether the worker has this job in its hands.
     pub(super) fn has_job(&self, job: &str) -> bool {
         let hands = self.hands();
-        let is_it = |held: &Held| match held.delivery.message.packet.order() {
-            Some(order) => order.job_id() == job,
-            None => held.delivery.message.packet.job_request().is_some_and(|request| request.job_id == job),
-        };
-        hands.held.values().any(is_it)
+        hands.held.values().any(|held| held.job() == Some(job))
     }
 
     /// What the worker says it still has stays; the rest it is done with, or never got.
@@ -248,16 +256,28 @@ impl Session {
         self.take(|_, held| !held.begun);
     }
 
-    /// Whether there was any.
-    fn give_back_all(&self) -> bool {
-        self.take(|_, _| true)
+    /// The worker is gone. What it had begun begins anew where the control plane knows of it, and is delivered once more
+    /// where it does not; what it had not begun is given back.
+    fn lose(&self, host: &Host, reason: &str) {
+        self.give_back_unbegun();
+        let anew = host.worker_lost(&self.worker, reason);
+        let mut settled = Vec::new();
+        self.take(|_, held| {
+            if held.job().is_some_and(|job| anew.iter().any(|lost| lost.as_str() == job)) {
+                settled.push(held.delivery.clone());
+            }
+            true
+        });
+        for delivery in settled {
+            delivery.ack_now();
+        }
     }
 
-    /// Takes what `is_it` says out of the worker's hands. Whether there was any. Dropped outside of the lock.
-    fn take(&self, mut is_it: impl FnMut(u64, &Held) -> bool) -> bool {
+    /// Takes what `is_it` says out of the worker's hands. Dropped outside of the lock.
+    fn take(&self, mut is_it: impl FnMut(u64, &Held) -> bool) {
         let mut hands = self.hands();
         let taken: Vec<_> = hands.held.extract_if(|number, held| is_it(*number, held)).collect();
         drop(hands);
-        !taken.is_empty()
+        drop(taken);
     }
 }
