@@ -161,10 +161,10 @@ fn line(event: &TimelineEvent, run: &Run) -> Option<(&'static str, String, Strin
             Some("succeeded") => ("+", "succeeded".to_owned()),
             status => ("!", format!("{} {}", status.unwrap_or_default(), message()).trim().to_owned()),
         },
-        "step_dispatched" => {
-            let decision = data("decision").to_lowercase().replace('_', " ");
-            (">", format!("{decision} by {}; to pool {}", data("rule_id"), data("pool")))
+        "step_scheduled" => {
+            (".", format!("{} by {}", data("decision").to_lowercase().replace('_', " "), data("rule_id")))
         }
+        "step_dispatched" => (">", format!("to {} of pool {}", data("worker_id"), data("pool"))),
         "step_attempted" => match event.data.get("attempt").and_then(Value::as_u64) {
             Some(attempt @ 2..) => (">", format!("attempt {attempt}")),
             _ => return None,
