@@ -42,7 +42,7 @@ pub mod codes {
     pub const OUTPUT_INVALID: &str = "output_invalid";
     /// An expression could not be evaluated.
     pub const EXPRESSION_FAILED: &str = "expression_failed";
-    /// A worker said: not now. See [`MAX_SNOOZES`](super::MAX_SNOOZES).
+    /// A worker said: not now. See [`MAX_SNOOZES`](crate::job::MAX_SNOOZES).
     pub const SNOOZED: &str = "snoozed";
     /// A payload is larger than allowed.
     pub const PAYLOAD_TOO_LARGE: &str = "payload_too_large";

@@ -1,7 +1,9 @@
 //! Whose signature a bundle needs.
 
 use super::Source;
-use crate::error::{BundleError, ErrorCode, Place};
+use crate::error::BundleError;
+#[cfg(feature = "signatures")]
+use crate::error::{ErrorCode, Place};
 
 /// Which bundles are taken.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +23,7 @@ pub enum Trust {
 }
 
 impl Trust {
+    #[cfg_attr(not(feature = "signatures"), expect(unused_variables, reason = "signatures are all that is looked at"))]
     pub(super) fn check(&self, source: &Source) -> Result<(), BundleError> {
         match self {
             Self::Anyone => Ok(()),

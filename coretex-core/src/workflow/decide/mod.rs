@@ -397,7 +397,7 @@ pub fn outstanding(run: &Run, facts: &Facts<'_>) -> Vec<RunEffect> {
 
 impl Run {
     /// The job `id`, if it is the last attempt of one of the run's steps: what it is and how far it has come. The input of
-    /// one that has ended may lie in the log only ([`StepRun::has_input_in_log`]); it is null here then.
+    /// one that has ended may lie in the log only (`StepRun::has_input_in_log`); it is null here then.
     #[must_use]
     pub fn job(&self, id: &job::JobId) -> Option<(Arc<job::JobSpec>, job::Job)> {
         let (_, step, _) = id.step_parts()?;

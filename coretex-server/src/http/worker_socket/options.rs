@@ -63,7 +63,7 @@ impl WorkerSockets {
         self
     }
 
-    /// Sets [`idle`](Self::idle), at least 100 ms.
+    /// Sets [`idle`](field@Self::idle), at least 100 ms.
     #[must_use]
     pub const fn with_idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
