@@ -138,8 +138,9 @@ impl<S, G> WorkerBuilder<S, G> {
     /// them are outside of those of [`WorkerBuilder::handle_layered`]. Each handler gets a service of its own: what all of
     /// them shall share, such as one limit, the layer has to share itself.
     ///
-    /// An error of a layer that is no [`JobError`] ends the job as retryable, with the code `layer_failed`. A service that
-    /// is not ready keeps its job waiting, in its slot, until the job is stopped. Handlers with layers always get a task of their own.
+    /// An error of a layer that is no [`JobError`](crate::JobError) ends the job as retryable, with the code
+    /// `layer_failed`. A service that is not ready keeps its job waiting, in its slot, until the job is stopped. Handlers
+    /// with layers always get a task of their own.
     pub fn layer<L: JobLayer>(mut self, layer: L) -> Self {
         self.layers.push(Box::new(move |handler| layer.wrap(handler)));
         self
