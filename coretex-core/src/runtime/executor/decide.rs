@@ -93,6 +93,10 @@ impl Executor {
             }
             (Some(_), Work::Wait(_)) => return self.wait_for_end(command),
             (Some(_), Work::Stop) => return,
+            // What had it was given back since, with a batch that was refused; whoever decides that anew asks anew.
+            (Some(state), Work::Input(input)) if placement::is_stale(&self.shared, state, input) => {
+                return self.answer_in_order(command, Ok(()));
+            }
             (Some(state), Work::Input(input)) => match plane::advance(state, input.clone(), &facts) {
                 Ok(transition) => {
                     return self.commit(command, transition, false);

@@ -322,6 +322,18 @@ fn job_of(state: &State, job: &JobId) -> Option<(JobState, Option<Arc<str>>)> {
     }
 }
 
+/// Whether `input` tells of a slot that the job does not have any more. Its owner alone gives it back, so that the answer
+/// holds until the input is decided.
+pub(in crate::runtime) fn is_stale(shared: &Shared, state: &State, input: &Input) -> bool {
+    let (job, lease) = match (state, input) {
+        (_, Input::Run(RunInput::Job { job, input: JobInput::Placed { lease, .. } })) => (job, lease),
+        (State::Job(record), Input::Job(JobInput::Placed { lease, .. })) => (&record.spec.id, lease),
+        _ => return false,
+    };
+    let held = shared.placement.look(|desk| desk.scheduler.lease(job));
+    held.is_none_or(|held| held.pool != lease.pool || held.worker != lease.worker)
+}
+
 /// An input about a slot changed nothing. Where its job is not there any more, nobody else would give the slot back.
 pub(in crate::runtime) fn settle_absent(shared: &Arc<Shared>, state: Option<&State>, work: &Work) {
     let (job, input) = match work {

@@ -35,7 +35,7 @@ use tokio::sync::Notify;
 
 pub use self::reasons::{PlacementCounts, PlacementWait};
 pub(super) use self::{
-    answer::{Touched, answer, durable, refused, resume, settle_absent, settle_doubts},
+    answer::{Touched, answer, durable, is_stale, refused, resume, settle_absent, settle_doubts},
     record::restore,
     signs::{handshake, heartbeat, progress},
     watch::run,
