@@ -189,18 +189,36 @@ fn ask(shared: &Arc<Shared>, aggregate: &AggregateId, spec: Arc<JobSpec>, until:
     });
 }
 
-/// Publishes again what a refused batch may have left in the outbox of `aggregate`.
+/// Publishes again what a refused batch may have left in the outbox of `aggregate`. A store that cannot be read is asked
+/// again until it can: nobody else would look before the next start.
 pub(super) async fn empty_outbox(shared: Arc<Shared>, aggregate: AggregateId) {
-    let _busy = shared.clock.busy();
-    match shared.store.scan(Scan::prefix(aggregate.outbox())).await {
-        Ok(page) => {
-            for entry in page.entries {
-                if let Ok(effect) = serde_json::from_slice::<Outgoing>(&entry.value) {
-                    shared.spawn(empty(shared.clone(), aggregate.clone(), effect, Some(entry.key)));
+    let mut wait = FIRST_WAIT;
+    let mut after = None;
+    loop {
+        let busy = shared.clock.busy();
+        match shared.store.scan(Scan::prefix(aggregate.outbox()).after(after.clone())).await {
+            Ok(page) => {
+                for entry in page.entries {
+                    if let Ok(effect) = serde_json::from_slice::<Outgoing>(&entry.value) {
+                        shared.spawn(empty(shared.clone(), aggregate.clone(), effect, Some(entry.key)));
+                    }
                 }
+                match page.next {
+                    None => return,
+                    next => after = next,
+                }
+                wait = FIRST_WAIT;
+                continue;
             }
+            Err(error) if !error.is_retryable() => {
+                tracing::error!(%error, id = aggregate.id(), "the outbox cannot be read; it is emptied at the next start");
+                return;
+            }
+            Err(error) => tracing::debug!(%error, id = aggregate.id(), "the outbox cannot be read; trying again"),
         }
-        Err(error) => tracing::debug!(%error, "the outbox cannot be read; it is emptied at the next start"),
+        drop(busy);
+        shared.clock.sleep_until(crate::job::job_after(shared.clock.now(), wait)).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
     }
 }
 
