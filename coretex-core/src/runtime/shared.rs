@@ -40,6 +40,9 @@ use crate::{
     workflow::{Run, StartRun, Workflow},
 };
 
+/// The longest wait before a message that was given back comes again.
+const LONGEST_BACK: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
@@ -193,9 +196,10 @@ impl Shared {
         receiver.await.map_err(|_| PlaneError::closed())?
     }
 
-    /// Gives a delivery back to the bus, to be delivered again after `wait`, or later the more often it came.
+    /// Gives a delivery back to the bus, to be delivered again after `wait`, or later the more often it came, up to
+    /// [`LONGEST_BACK`]: what kept it from being taken may be over at any time.
     pub(super) fn give_back(&self, delivery: Box<Delivery>, wait: Duration) {
-        let wait = wait.saturating_mul(1 << delivery.attempt.saturating_sub(1).min(8));
+        let wait = wait.saturating_mul(1 << delivery.attempt.saturating_sub(1).min(8)).min(LONGEST_BACK);
         self.spawn(async move {
             if let Err(error) = delivery.nak(wait).await {
                 tracing::debug!(%error, "a delivery is not given back; the bus repeats it by itself");
